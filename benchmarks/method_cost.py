@@ -1,0 +1,83 @@
+"""What a training step of each method costs, in steps of the baseline.
+
+Forward, backward and update on one batch of noise, methods interleaved in one process; medians over rounds, and
+the spread of the ratio over rounds. Prints a table, and writes the figures with --json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from pretask import MethodParts, create_backbone, create_method
+from pretask.training.config import OptimConfig
+from pretask.training.optim import make_optimizer
+
+
+def stepper(
+    name: str, backbone: str, batch: int, size: int, layer: str | None
+) -> tuple[Callable[[], None], float]:
+    """Return a function that makes one training step, and the passes that it should cost."""
+    torch.manual_seed(0)
+    network = create_backbone(backbone, image_size=(size, size))
+    parts = MethodParts(network, torch.full((10,), 100), (0.5,) * 3, (0.25,) * 3, layer=layer)
+    method = create_method(name, parts).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(method, OptimConfig())
+    images = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(10, (batch,))
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        method(images, labels)["loss"].backward()
+        optimizer.step()
+
+    return step, method.passes_per_image
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--methods", nargs="+", default=["baseline", "ssfe", "gssl", "lorot", "lorot-i", "sla"]
+    )
+    parser.add_argument("--backbone", default="resnet32")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    names = list(dict.fromkeys(["baseline", *args.methods]))
+    made = {name: stepper(name, args.backbone, args.batch_size, args.image_size, None) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for round_ in range(args.rounds + 1):
+        for name in names if round_ % 2 else reversed(names):
+            started = time.perf_counter()
+            made[name][0]()
+            if round_:  # the first round warms up
+                times[name].append(time.perf_counter() - started)
+    print(
+        f"{args.backbone}, batch {args.batch_size}, {args.image_size}x{args.image_size}, {args.threads} threads"
+    )
+    print(f"{'method':<12} {'step ms':>8} {'x baseline':>10} {'quartiles':>15} {'passes':>7}")
+    rows = {}
+    for name in names:
+        ratios = [own / base for own, base in zip(times[name], times["baseline"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        step = 1000 * statistics.median(times[name])
+        rows[name] = {"step_ms": step, "ratio": middle, "quartiles": [low, high], "passes": made[name][1]}
+        print(f"{name:<12} {step:8.1f} {middle:10.3f} {low:7.3f}-{high:.3f} {made[name][1]:7.2f}")
+    if args.json:
+        args.json.write_text(json.dumps({"settings": vars(args) | {"json": None}, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

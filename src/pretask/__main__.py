@@ -1,0 +1,5 @@
+"""`python -m pretask` is the command line."""
+
+from pretask.cli import main
+
+main()

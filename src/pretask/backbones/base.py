@@ -1,0 +1,94 @@
+"""What a backbone is, and what a family of backbones must offer to be found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from pretask.backbones.facts import BackboneFacts
+from pretask.backbones.taps import Tap, find_layer
+from pretask.registry import Registry
+
+
+class Backbone(nn.Module):
+    """A network without its classifier: normalised images in, pooled features out.
+
+    `facts` is filled in by `create_backbone`, `stem_words` and `num_features` by the family.
+    """
+
+    num_features: int
+    stem_words: str
+    facts: BackboneFacts
+    channels_last_maps = False
+    """whether layers put out [B, h, w, C] instead of [B, C, h, w]"""
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Map images [B, C, H, W] to the last feature map [B, D, h, w], before pooling."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images [B, C, H, W] to features [B, num_features]."""
+        return self.pool_map(self.feature_map(x))
+
+    def pool_map(self, maps: Tensor) -> Tensor:
+        """Map the last feature map [B, D, h, w] to features [B, num_features]: here, its mean."""
+        return maps.mean((2, 3))
+
+    def tap(self, layer: str) -> Tap:
+        """Return the place where the output of `layer` can be changed; the same one at each call.
+
+        Raises:
+            PretaskError: no such layer; the nearest names are told.
+        """
+        taps: dict[str, Tap] = self.__dict__.setdefault("_taps", {})
+        if layer not in taps:
+            taps[layer] = Tap(find_layer(self.layer_root, layer, self.facts.name))
+        return taps[layer]
+
+    @property
+    def layer_root(self) -> nn.Module:
+        """The module whose `named_modules` are the layers that `tap` knows."""
+        return self
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `create_backbone` was asked for; `image_size` is (height, width)."""
+
+    name: str
+    image_size: tuple[int, int]
+    in_channels: int
+    pretrained: bool = False
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Family:
+    """Backbones that share a naming scheme.
+
+    `words` and `examples` are for listings; `matches` tells whether a name is the family's, and `build`
+    returns the randomly initialised (or pretrained) network. A `fallback` family is asked after all others.
+    """
+
+    words: str
+    examples: tuple[str, ...]
+    matches: Callable[[str], bool]
+    build: Callable[[Request], Backbone]
+    has_pretrained: bool = False
+    has_dropout: bool = False
+    fallback: bool = False
+
+
+FAMILIES: Registry[Family] = Registry("backbone family", "pretask.backbones")
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw convolutions from the normal distribution of He et al. 2015 (fan-out), and reset batch norms."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)

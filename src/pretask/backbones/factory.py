@@ -1,0 +1,150 @@
+"""Backbones by name: the one door through which the rest of the library gets a network."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from itertools import takewhile
+
+from torch import Tensor, nn
+
+from pretask.backbones.base import FAMILIES, Backbone, Family, Request
+from pretask.backbones.facts import BackboneFacts, output_shapes
+from pretask.errors import PretaskError
+
+LARGEST_SMALL_IMAGE = 128
+
+
+def create_backbone(
+    name: str,
+    *,
+    image_size: tuple[int, int],
+    in_channels: int = 3,
+    pretrained: bool = False,
+    dropout: float = 0.0,
+) -> Backbone:
+    """Return the backbone `name` for images of `image_size` (height, width), with its `facts` filled in.
+
+    Its weights depend on `torch.manual_seed` alone. `dropout` (0 ≤ p < 1) is for wide ResNets and ResNet-12.
+
+    >>> create_backbone("resnet20", image_size=(32, 32)).facts.final_map
+    (8, 8)
+
+    Raises:
+        PretaskError: the name is unknown, the sizes are not positive, the model cannot take such images, or
+            weights or dropout were asked for that the backbone does not have or cannot fetch.
+    """
+    name = resolve_backbone_name(name, image_size)
+    _check_sizes(name, image_size, in_channels, dropout)
+    family = _family_of(name)
+    _check_options(family, name, pretrained, dropout)
+    backbone = family.build(Request(name, image_size, in_channels, pretrained, dropout))
+    backbone.facts = _measure(backbone, name, image_size, in_channels, pretrained)
+    return backbone
+
+
+def resolve_backbone_name(name: str, image_size: tuple[int, int]) -> str:
+    """Return `name`, with "auto" replaced by resnet20 up to 128 pixels and by resnet18 above."""
+    if name != "auto":
+        return name
+    return "resnet20" if max(image_size) <= LARGEST_SMALL_IMAGE else "resnet18"
+
+
+def backbone_names(pattern: str = "") -> list[str]:
+    """Return the names that contain `pattern`, or match it where it has wildcards.
+
+    Own families come first, then timm's models. A family with endless names (wrn-depth-width) is listed by
+    its examples.
+    """
+    if not any(sign in pattern for sign in "*?["):
+        pattern = f"*{pattern}*"
+    return [name for name in _own_names() + _timm_names() if fnmatchcase(name, pattern)]
+
+
+class _Map(nn.Module):
+    """A backbone whose answer is its feature map."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.backbone.feature_map(x)
+
+
+def _measure(
+    backbone: Backbone, name: str, image_size: tuple[int, int], in_channels: int, pretrained: bool
+) -> BackboneFacts:
+    _, channels, height, width = output_shapes(_Map(backbone), image_size, in_channels)[0]
+    return BackboneFacts(
+        name=name,
+        num_parameters=sum(parameter.numel() for parameter in backbone.parameters()),
+        stem=backbone.stem_words,
+        final_map=(height, width),
+        map_channels=channels,
+        num_features=backbone.num_features,
+        in_channels=in_channels,
+        image_size=image_size,
+        pretrained=pretrained,
+    )
+
+
+def _families() -> list[Family]:
+    families = [FAMILIES.get(name) for name in FAMILIES.names()]
+    return sorted(families, key=lambda family: family.fallback)
+
+
+def _family_of(name: str) -> Family:
+    for family in _families():
+        if family.matches(name):
+            return family
+    known = _own_names()
+    nearest = _nearest(name, known) or _nearest(name, _timm_names())
+    hint = f"; did you mean '{nearest}'?" if nearest else ""
+    raise PretaskError(
+        f"unknown backbone '{name}'{hint} (known: auto, {', '.join(known)}, any wrn-depth-width and every "
+        f"timm model: type `pretask list backbones`)"
+    )
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """Return the most similar known name or "": of equally similar ones, the one that starts most alike."""
+    close = get_close_matches(name.lower(), known, n=8)
+    return max(close, key=lambda other: _shared_start(other, name.lower()), default="")
+
+
+def _shared_start(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _own_names() -> list[str]:
+    return [name for family in _families() if not family.fallback for name in family.examples]
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    own = set(_own_names())
+    return [name for name in timm.list_models() if name not in own]
+
+
+def _check_sizes(name: str, image_size: tuple[int, int], in_channels: int, dropout: float) -> None:
+    if min(image_size) < 1 or in_channels < 1:
+        raise PretaskError(
+            f"{name} was asked for images of {image_size[0]}x{image_size[1]} with {in_channels} channels: "
+            f"give a height, a width and channels of at least 1"
+        )
+    if not 0.0 <= dropout < 1.0:
+        raise PretaskError(f"dropout {dropout} is not a probability below 1: give a number from 0 to 0.99")
+
+
+def _check_options(family: Family, name: str, pretrained: bool, dropout: float) -> None:
+    if pretrained and not family.has_pretrained:
+        raise PretaskError(
+            f"there are no pretrained weights for {name}: drop --pretrained, or choose a timm model "
+            f"such as resnet18"
+        )
+    if dropout and not family.has_dropout:
+        raise PretaskError(
+            f"{name} has no dropout: set it to 0, or choose resnet12 or a wide ResNet (wrn-28-10)"
+        )

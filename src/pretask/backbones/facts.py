@@ -1,0 +1,81 @@
+"""What a run header says about a backbone, measured on the network itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+SMALLEST_MAP = 4
+LARGEST_MAP = 14
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """Sizes of a backbone for one image size; maps and images are (height, width).
+
+    `num_features` is the width of the pooled features. `map_channels` is the width of the feature map: the
+    same, save for the few timm models that have a layer between the two (MobileNetV3, VGG).
+    """
+
+    name: str
+    num_parameters: int
+    stem: str
+    final_map: tuple[int, int]
+    map_channels: int
+    num_features: int
+    in_channels: int
+    image_size: tuple[int, int]
+    pretrained: bool
+
+    def summary(self) -> str:
+        """Return the facts in one line."""
+        million = self.num_parameters / 1e6
+        count = f"{million:.2f}" if million < 10 else f"{million:.1f}"
+        origin = ", pretrained" if self.pretrained else ""
+        features = "" if self.num_features == self.map_channels else f", {self.num_features} features"
+        return (
+            f"{self.name}: {count} M parameters{origin}, stem {self.stem}, "
+            f"final map {_size(self.final_map)}x{self.map_channels}{features} "
+            f"for {_size(self.image_size)}x{self.in_channels} input"
+        )
+
+    def warning(self) -> str | None:
+        """Return what is wrong with a final map outside 4×4 … 14×14 and what to do, else None."""
+        if min(self.final_map) < SMALLEST_MAP:
+            fault, remedy = "smaller than 4x4", "larger images, or a backbone that shrinks them less"
+        elif max(self.final_map) > LARGEST_MAP:
+            fault, remedy = "larger than 14x14", "smaller images, or a backbone that shrinks them more"
+        else:
+            return None
+        return (
+            f"{self.name} ends in a {_size(self.final_map)} map for {_size(self.image_size)} images, "
+            f"which is {fault}: consider {remedy}"
+        )
+
+
+def output_shapes(network: nn.Module, image_size: tuple[int, int], in_channels: int) -> list[tuple[int, ...]]:
+    """Return the shapes of all tensors in `network`'s answer to one image, without computing it.
+
+    The pass runs in eval mode on weights without storage, so it costs next to nothing, draws no random
+    numbers and leaves batch-norm statistics alone.
+    """
+    state = chain(network.named_parameters(), network.named_buffers())
+    empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in state}
+    image = torch.empty(1, in_channels, *image_size, device="meta")
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            answer = functional_call(network, empty, (image,))
+    finally:
+        for module, training in modes:
+            module.training = training
+    return [tuple(part.shape) for part in ([answer] if isinstance(answer, Tensor) else answer)]
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,96 @@
+"""What `pretask list` shows: every part by name, with a line of its own documentation."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from pretask.recipes import recipe_names, recipe_text
+
+_SHOWN_LABELS = 6
+
+
+def entries(kind: str) -> list[str]:
+    """Return a line per part of a kind, which is one of the keys of `KINDS`."""
+    return KINDS[kind]()
+
+
+def _methods() -> list[str]:
+    from pretask.methods import METHODS
+
+    return [_line(name, METHODS.get(name)) for name in METHODS.names()]
+
+
+def _losses() -> list[str]:
+    from pretask.losses import LOSSES
+
+    return [_line(name, LOSSES.get(name)) for name in LOSSES.names()]
+
+
+def _gates() -> list[str]:
+    from pretask.methods import GATES
+
+    return [_line(name, part) for name, part in GATES.items()]
+
+
+def _pretexts() -> list[str]:
+    from pretask.pretexts import PRETEXTS
+    from pretask.pretexts.spec import default_options
+
+    def line(name: str) -> str:
+        pretext, options = PRETEXTS.get(name)(), default_options(PRETEXTS.get(name))
+        labels = pretext.label_names()
+        shown = labels if len(labels) <= _SHOWN_LABELS else [*labels[: _SHOWN_LABELS - 1], "…", labels[-1]]
+        told = f"{name:<16} {len(labels)} labels: {', '.join(shown)}"
+        return f"{told}; options {name}{options}" if options else told
+
+    return [line(name) for name in PRETEXTS.names()]
+
+
+def _backbones() -> list[str]:
+    from pretask.backbones import backbone_names
+
+    return backbone_names()
+
+
+def _data() -> list[str]:
+    from pretask.data.sources import SOURCES
+
+    named = [_line(name, SOURCES.get(name)) for name in SOURCES.names()]
+    return [
+        *named,
+        "or: a folder of class folders, a parquet file or folder, an .npz as MedMNIST's, hf:owner/name",
+    ]
+
+
+def _augmentations() -> list[str]:
+    from pretask.data.augment import augment_names
+
+    return augment_names()
+
+
+def _evaluators() -> list[str]:
+    from pretask.evaluation import EVALUATORS
+
+    return [_line(name, EVALUATORS.get(name)) for name in EVALUATORS.names()]
+
+
+def _recipes() -> list[str]:
+    return [f"{name:<28} {recipe_text(name).splitlines()[0].lstrip('# ')}" for name in recipe_names()]
+
+
+def _line(name: str, part: Any) -> str:
+    return f"{name:<16} {(inspect.getdoc(part) or '').partition(chr(10))[0]}"
+
+
+KINDS = {
+    "methods": _methods,
+    "losses": _losses,
+    "gates": _gates,
+    "pretexts": _pretexts,
+    "backbones": _backbones,
+    "data": _data,
+    "augmentations": _augmentations,
+    "evaluators": _evaluators,
+    "recipes": _recipes,
+}

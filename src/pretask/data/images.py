@@ -1,0 +1,130 @@
+"""A labelled data set: its splits and what was found out about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pretask.data.stores import (
+    ArrayImages,
+    ByteItems,
+    EncodedImages,
+    FileImages,
+    ImageStore,
+    Indices,
+    as_index,
+)
+
+__all__ = [
+    "ArrayImages",
+    "ByteItems",
+    "EncodedImages",
+    "FileImages",
+    "ImageData",
+    "ImageStore",
+    "Indices",
+    "LabelledImages",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images and their labels, int64 [n] in 0..N-1."""
+
+    images: ImageStore
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.images),):
+            raise ValueError(
+                f"need int64 labels [{len(self.images)}], got {self.labels.dtype} {list(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Indices) -> LabelledImages:
+        chosen = as_index(indices)
+        return LabelledImages(self.images.subset(chosen), self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set: its splits and what was found out about them.
+
+    Attributes:
+        image_size: (height, width) at which the network sees each image.
+        mean, std: per channel, in [0, 1] units, over the train images.
+        augment: the recommended augmentation recipe.
+        mixed_sizes: whether stored images differ in size, so that a loader has to resize them.
+        skipped: images left out because they could not be read.
+        notes: what was done to the splits, for reports: "test: 20 % of train, seed 0".
+        train_counts: images of each class that a model at hand was trained on, where they were not these.
+    """
+
+    name: str
+    train: LabelledImages
+    validation: LabelledImages | None
+    test: LabelledImages | None
+    class_names: tuple[str, ...]
+    channels: int
+    image_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augment: str
+    mixed_sizes: bool = False
+    skipped: tuple[str, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+    train_counts: tuple[int, ...] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def class_counts(self) -> Tensor:
+        """Train images per class, int64 [N]."""
+        if self.train_counts is not None:
+            return torch.tensor(self.train_counts)
+        return torch.bincount(self.train.labels, minlength=self.num_classes)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run header or a report states, as plain numbers and strings."""
+        counts = self.class_counts
+        return {
+            "name": self.name,
+            "train_images": len(self.train),
+            "validation_images": 0 if self.validation is None else len(self.validation),
+            "test_images": 0 if self.test is None else len(self.test),
+            "classes": self.num_classes,
+            "class_names": list(self.class_names),
+            "class_counts": counts.tolist(),
+            "largest_class": int(counts.max()),
+            "smallest_class": int(counts.min()),
+            "channels": self.channels,
+            "image_size": list(self.image_size),
+            "mixed_sizes": self.mixed_sizes,
+            "mean": [round(value, 4) for value in self.mean],
+            "std": [round(value, 4) for value in self.std],
+            "augment": self.augment,
+            "skipped_images": len(self.skipped),
+            "notes": list(self.notes),
+        }
+
+    def summary(self) -> str:
+        """Return the data set in one line."""
+        facts = self.facts()
+        height, width = self.image_size
+        sizes = f"{facts['train_images']:,} train, {facts['validation_images']:,} validation, "
+        smallest, largest = facts["smallest_class"], facts["largest_class"]
+        each = f"{largest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
+        count = len(self.skipped)
+        skipped = f"; {count:,} unreadable image{'s' * (count > 1)} left out" if count else ""
+        return (
+            f"{self.name}: {sizes}{facts['test_images']:,} test images, {self.num_classes} classes "
+            f"({each} train images each), "
+            f"{height}x{width}x{self.channels}{skipped}"
+        )

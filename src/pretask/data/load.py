@@ -1,0 +1,144 @@
+"""`load_data`: one call from a name, a path or arrays to a data set whose facts are known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pretask.data.images import ImageData
+from pretask.data.memory import MEMORY_LIMIT
+from pretask.data.prepare import prepare
+from pretask.data.raw import RawData
+from pretask.data.readers import read_path
+from pretask.data.readers.arrays import read_arrays
+from pretask.data.readers.hub import is_hub_object, read_hub, read_hub_object
+from pretask.data.sources import SOURCES
+from pretask.errors import PretaskError, unknown_name
+
+KINDS = (
+    "a folder of class folders, a .parquet file or a folder of them, an .npz file, "
+    "or hf:OWNER/NAME for a data set on the Hugging Face Hub"
+)
+
+Fingerprint = tuple[Any, ...]
+_latest: list[tuple[Fingerprint, ImageData]] = []
+
+
+def load_data(
+    source: Any,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    root: str | Path = "data",
+    download: bool = True,
+    memory_limit: int = MEMORY_LIMIT,
+) -> ImageData:
+    """Load a data set; class names, size, channels, mean and standard deviation are found.
+
+    Args:
+        source: a known name ("cifar10"), a path (folder of class folders, parquet file or folder, .npz),
+            "hf:OWNER/NAME", a Hugging Face `Dataset` or `DatasetDict`, arrays as `(images, labels)` or
+            `{"train": (images, labels), "test": …}`, or an `ImageData`, which is returned as it is.
+        image_size: side, or (height, width), at which the network is to see the images; needed only where
+            they differ in size.
+        channels: 1 or 3; needed only where some images are grey and others have colours.
+        skip_bad: leave unreadable images out (and name them in `skipped`) instead of raising. Images that
+            stay in files are then all decoded once, which takes a while for a large set.
+        root: where named data sets are kept, each in a folder of its name.
+        download: whether a named data set may be downloaded.
+        memory_limit: a set of equally sized images is kept decoded in memory up to this many bytes.
+
+    Returns:
+        The data set. Loading the same .npz or parquet files again in one process gives the same tensors:
+        treat them as read-only.
+
+    Raises:
+        PretaskError: the source is unknown, missing, empty or faulty; the message says what to do.
+        MissingExtra: a Hugging Face data set needs the optional package `datasets`.
+    """
+    size = _checked_size(image_size)
+    if channels not in (None, 1, 3):
+        raise PretaskError(f"channels must be 1 or 3, not {channels}")
+    if isinstance(source, ImageData):
+        return source if size is None else replace(source, image_size=size)
+    options = {"image_size": size, "channels": channels, "skip_bad": skip_bad, "memory_limit": memory_limit}
+    fingerprint = _fingerprint(source, options)
+    if fingerprint is not None and _latest and _latest[0][0] == fingerprint:
+        return _latest[0][1]
+    data = prepare(
+        _read(source, Path(root), download),
+        image_size=size,
+        channels=channels,
+        skip_bad=skip_bad,
+        memory_limit=memory_limit,
+    )
+    if fingerprint is not None:
+        _latest[:] = [(fingerprint, data)]
+    _return_table_memory()
+    return data
+
+
+def _return_table_memory() -> None:
+    """Give back what pyarrow holds for tables that are decoded: for CIFAR-10 about as much as the images take."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+
+
+def _read(source: Any, root: Path, download: bool) -> RawData:
+    if isinstance(source, (tuple, list, Mapping)) and not is_hub_object(source):
+        return read_arrays(source)
+    if is_hub_object(source):
+        return read_hub_object(source, "data set")
+    if isinstance(source, Path):
+        return _read_existing(source)
+    if not isinstance(source, str):
+        raise PretaskError(f"cannot load data from a {type(source).__name__}: give a name, a path or arrays")
+    if source in SOURCES.names():
+        return SOURCES.get(source)(root / source, download)
+    if source.startswith("hf:"):
+        return read_hub(source.removeprefix("hf:"))
+    path = Path(source).expanduser()
+    if not path.exists() and not {"/", "\\", "."} & set(source):  # a name, not a path
+        raise PretaskError(f"{unknown_name('data set', source, SOURCES.names())}; or give {KINDS}")
+    return _read_existing(path)
+
+
+def _read_existing(path: Path) -> RawData:
+    path = path.expanduser()
+    try:
+        if path.exists():
+            return read_path(path)
+    except OSError as fault:
+        raise PretaskError(
+            f"cannot read {path} ({fault.strerror or fault}): check its permissions"
+        ) from fault
+    raise PretaskError(f"no file or folder {path}: give {KINDS}")
+
+
+def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise PretaskError(f"image size must be one or two positive whole numbers, not {size}")
+    return pair[0], pair[1]
+
+
+def _fingerprint(source: Any, options: Mapping[str, Any]) -> Fingerprint | None:
+    """Identify the files behind a path, where they are few enough to be certain that none has changed."""
+    if not isinstance(source, (str, Path)) or source in SOURCES.names():
+        return None
+    path = Path(source).expanduser()
+    if path.is_file():
+        files = [path]
+    elif path.is_dir() and (path / "train.parquet").is_file():
+        files = sorted(path.glob("*.parquet"))
+    else:
+        return None
+    stats = [file.stat() for file in files]
+    state = [(str(file), stat.st_mtime_ns, stat.st_size) for file, stat in zip(files, stats, strict=True)]
+    return (str(path.resolve()), *state, *sorted(options.items(), key=lambda item: item[0]))

@@ -1,0 +1,20 @@
+"""Progress bars for long work: drawn in a terminal, absent elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def progress(steps: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield from `steps`, `total` of them; on a terminal draw a bar called `what` to the error stream."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from steps
+        return
+    yield from track(steps, description=what, total=total, console=console, transient=True)

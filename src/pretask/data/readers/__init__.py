@@ -1,0 +1,44 @@
+"""Data sets by kind: what lies at a path decides how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pretask.data.decode import IMAGE_SUFFIXES
+from pretask.data.raw import RawData
+from pretask.data.readers.folder import read_folder
+from pretask.data.readers.hub import is_saved_dataset, read_saved_dataset
+from pretask.data.readers.npz import read_npz
+from pretask.data.readers.table import find_tables, read_tables
+from pretask.errors import PretaskError
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+
+
+def read_path(path: Path) -> RawData:
+    """Read the data set at an existing path.
+
+    Raises:
+        PretaskError: the path is of no known kind, or what it holds is faulty.
+    """
+    if path.is_dir():
+        return _read_directory(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return read_npz(path)
+    if suffix == ".parquet":
+        return read_tables({"train": [path]}, path.stem, path.parent)
+    if suffix in _ARCHIVES:
+        raise PretaskError(f"{path} is an archive: unpack it and give the folder")
+    if suffix in IMAGE_SUFFIXES:
+        raise PretaskError(f"{path} is one image: give a folder with a folder of images for each class")
+    raise PretaskError(f"{path} is no data set: give a folder of class folders, a .parquet or an .npz file")
+
+
+def _read_directory(path: Path) -> RawData:
+    if is_saved_dataset(path):
+        return read_saved_dataset(path)
+    tables = find_tables(path)
+    if tables:
+        return read_tables(tables, path.resolve().name, path)
+    return read_folder(path)

@@ -1,0 +1,102 @@
+"""Arrays in memory: numpy arrays or torch tensors of pixels and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretask.data.images import ArrayImages, LabelledImages
+from pretask.data.labels import check_count, encode_labels
+from pretask.data.raw import SPLITS, RawData, split_of
+from pretask.errors import PretaskError
+
+_SHAPES = "(n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3"
+
+
+def read_arrays(source: Any, name: str = "arrays") -> RawData:
+    """Read `(images, labels)` or `{"train": (images, labels), "validation": …, "test": …}`.
+
+    Images are uint8, or floating point in [0, 1]; labels are integers 0..N-1 or strings.
+
+    Raises:
+        PretaskError: shapes, ranges or counts are not as said here.
+    """
+    pairs = _named_pairs(source)
+    images = {split: images_from_array(pair[0], f"{split} images of {name}") for split, pair in pairs.items()}
+    labels, class_names = encode_labels({split: pair[1] for split, pair in pairs.items()}, name)
+    splits = {}
+    for split, found in images.items():
+        check_count(len(found), len(labels[split]), f"{split} of {name}")
+        splits[split] = LabelledImages(found, labels[split])
+    return RawData(name, splits, class_names)
+
+
+def images_from_array(array: Any, what: str) -> ArrayImages:
+    """Return images as uint8 [n, C, H, W]; an array that already is that is shared, not copied.
+
+    Raises:
+        PretaskError: the shape is ambiguous or unknown, or the values are outside their range.
+    """
+    tensor = array if isinstance(array, Tensor) else _tensor(array, what)
+    return ArrayImages(_as_uint8(_channels_first(tensor, what), what))
+
+
+def _named_pairs(source: Any) -> dict[str, tuple[Any, Any]]:
+    given = source if isinstance(source, Mapping) else {"train": source}
+    pairs = {}
+    for key, pair in given.items():
+        split = split_of(str(key))
+        if split is None:
+            raise PretaskError(f"unknown split '{key}' of arrays: use train, validation and test")
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise PretaskError(
+                f"{key} of arrays must be a pair (images, labels), not a {type(pair).__name__}"
+            )
+        pairs[split] = (pair[0], pair[1])
+    if "train" not in pairs:
+        raise PretaskError("arrays have no train split: give {'train': (images, labels), …}")
+    return {split: pairs[split] for split in SPLITS if split in pairs}
+
+
+def _tensor(array: Any, what: str) -> Tensor:
+    found = np.asarray(array)
+    if found.dtype.kind not in "uif":
+        raise PretaskError(f"{what} are {found.dtype}: pixels must be uint8, or floating point in [0, 1]")
+    # Arrays read from files can be read-only, which torch warns about.
+    return torch.from_numpy(found if found.flags.writeable else found.copy())
+
+
+def _channels_first(images: Tensor, what: str) -> Tensor:
+    shape = tuple(images.shape)
+    if images.ndim == 3:
+        return images.unsqueeze(1)
+    if images.ndim != 4:
+        raise PretaskError(f"{what} have shape {shape}: {_SHAPES} is needed")
+    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+    if first and last:
+        raise PretaskError(f"{what} have shape {shape}, which could be NCHW or NHWC: make the sides larger")
+    if not first and not last:
+        raise PretaskError(f"{what} have shape {shape}: {_SHAPES} is needed")
+    return images if first else images.permute(0, 3, 1, 2)
+
+
+def _as_uint8(images: Tensor, what: str) -> Tensor:
+    if images.dtype == torch.uint8:
+        return images.cpu().contiguous()
+    if not images.is_floating_point():
+        raise PretaskError(f"{what} are {images.dtype}: pixels must be uint8 (0..255), or floats in [0, 1]")
+    pixels = torch.empty(images.shape, dtype=torch.uint8)
+    for chunk, out in zip(torch.split(images, 256), torch.split(pixels, 256), strict=True):
+        if not torch.isfinite(chunk).all():
+            raise PretaskError(f"{what} hold NaN or infinite pixels: floats must lie in [0, 1]")
+        if chunk.numel() and (chunk.min() < 0 or chunk.max() > 1):
+            low, high = chunk.min().item(), chunk.max().item()
+            raise PretaskError(
+                f"{what} are floats from {low:.3g} to {high:.3g}: scale them to [0, 1] or give uint8"
+            )
+        out.copy_((chunk * 255).round())
+    return pixels

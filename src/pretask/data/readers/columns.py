@@ -1,0 +1,99 @@
+"""Which column of a table holds the images and which the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pretask.data.decode import unreadable
+from pretask.data.images import LabelledImages
+from pretask.data.labels import check_count, encode_labels
+from pretask.data.raw import RawData
+from pretask.data.stores import ByteItems, EncodedImages
+from pretask.errors import PretaskError
+
+_IMAGE_NAMES = ("image", "img", "images", "picture", "photo")
+_LABEL_NAMES = ("label", "labels", "fine_label", "target", "class", "y")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and what its type says: "image", "class" (with names), "integer", "string" or "other"."""
+
+    name: str
+    kind: str
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableSplit:
+    """The two columns of a split, as they are read."""
+
+    items: ByteItems
+    labels: Any
+    origin: str
+
+
+def choose_columns(columns: Sequence[Column], where: str) -> tuple[Column, Column]:
+    """Return the image column and the label column.
+
+    Raises:
+        PretaskError: there is none, or several and none has a usual name.
+    """
+    image = _choose(columns, ("image",), _IMAGE_NAMES, "image", where)
+    rest = [column for column in columns if column.name != image.name]
+    kinds = ("class",) if any(column.kind == "class" for column in rest) else ("integer", "string")
+    return image, _choose(rest, kinds, _LABEL_NAMES, "label", where)
+
+
+def labelled_tables(splits: Mapping[str, TableSplit], class_names: Sequence[str], name: str) -> RawData:
+    """Make `RawData` of table splits; one without labels (all -1, as in contests) is left out."""
+    kept = {split: table for split, table in splits.items() if split == "train" or not _unlabelled(table)}
+    notes = tuple(f"{split}: left out, it has no labels" for split in splits if split not in kept)
+    labels, names = encode_labels({s: table.labels for s, table in kept.items()}, name, class_names)
+    found = {}
+    for split, table in kept.items():
+        check_count(len(table.items), len(labels[split]), f"{split} of {name}")
+        found[split] = LabelledImages(EncodedImages(table.items, origin=table.origin), labels[split])
+    return RawData(name, found, names, notes=notes)
+
+
+def item_bytes(item: Any, folder: Path, what: str) -> bytes:
+    """Return the encoded image of a table cell: bytes, or a struct of bytes and path.
+
+    Raises:
+        UnreadableImageError: the cell is empty, or the file that it points to cannot be read.
+    """
+    if isinstance(item, Mapping):
+        if item.get("bytes") is None and item.get("path"):
+            path: Path = folder / item["path"]
+            try:
+                return path.read_bytes()
+            except OSError as fault:
+                raise unreadable(f"{path}, which {what} points to", fault.strerror or fault) from fault
+        item = item.get("bytes")
+    if not isinstance(item, bytes):
+        raise unreadable(what, "the cell is empty")
+    return item
+
+
+def _choose(
+    columns: Sequence[Column], kinds: Sequence[str], usual: Sequence[str], role: str, where: str
+) -> Column:
+    fitting = [column for column in columns if column.kind in kinds]
+    if len(fitting) == 1:
+        return fitting[0]
+    for name in usual:
+        for column in fitting:
+            if column.name == name:
+                return column
+    found = ", ".join(f"{column.name} ({column.kind})" for column in columns) or "none"
+    wrong = "several columns could be" if fitting else "no column is"
+    raise PretaskError(f"{wrong} the {role} column of {where} (columns: {found}): name one '{usual[0]}'")
+
+
+def _unlabelled(table: TableSplit) -> bool:
+    labels = list(table.labels)
+    return bool(labels) and all(label == -1 or label is None for label in labels)

@@ -1,0 +1,217 @@
+"""Where images live: arrays in memory, files, or encoded bytes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pretask.data.decode import Header, decode, read_header, unreadable
+
+Indices = Sequence[int] | Tensor
+
+
+class ImageStore(ABC):
+    """Images by index: uint8 tensors [C, H, W] in 0..255, each of its own height and width."""
+
+    channels: int | None
+    """1 or 3 where every image is delivered with that many channels, None where each has its own."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, i: int) -> Tensor:
+        """Return image `i`, decoded: uint8 [C, H, W].
+
+        Raises:
+            UnreadableImageError: the image cannot be decoded; the message names it.
+        """
+
+    @abstractmethod
+    def header(self, i: int) -> Header:
+        """Return size and channels of image `i` as stored, without decoding its pixels.
+
+        Raises:
+            UnreadableImageError: the header cannot be read; the message names the image.
+        """
+
+    @abstractmethod
+    def describe(self, i: int) -> str:
+        """Return what a person would call image `i`: "cats/001.jpg", "image 17"."""
+
+    @abstractmethod
+    def subset(self, indices: Indices) -> ImageStore:
+        """Return the images at `indices`, in that order; pixels and bytes are shared, not copied."""
+
+    @abstractmethod
+    def converted(self, channels: int | None) -> ImageStore:
+        """Return the same images delivered with 1 or 3 channels; None leaves them as they are."""
+
+
+class ArrayImages(ImageStore):
+    """Images of one size, decoded and in memory.
+
+    Args:
+        storage: uint8 [n, C, H, W].
+        rows: which rows of `storage` these images are, in order; None for all of them.
+        names: what each row of `storage` is called; None for "image 17".
+    """
+
+    def __init__(
+        self, storage: Tensor, rows: Tensor | None = None, names: Sequence[str] | None = None
+    ) -> None:
+        if storage.dtype != torch.uint8 or storage.ndim != 4:
+            raise ValueError(f"need uint8 [n, C, H, W], got {storage.dtype} {tuple(storage.shape)}")
+        self.storage = storage
+        self.rows = rows
+        self.names = names
+        self.channels = storage.shape[1]
+
+    @property
+    def array(self) -> Tensor:
+        """The images as one tensor, uint8 [n, C, H, W]; a subset is gathered anew at each call."""
+        return self.storage if self.rows is None else self.storage[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.storage) if self.rows is None else len(self.rows)
+
+    def read(self, i: int) -> Tensor:
+        image: Tensor = self.storage[self._row(i)]
+        return image
+
+    def header(self, i: int) -> Header:
+        channels, height, width = self.storage.shape[1:]
+        return Header(height, width, channels)
+
+    def describe(self, i: int) -> str:
+        row = self._row(i)
+        return f"image {row}" if self.names is None else self.names[row]
+
+    def subset(self, indices: Indices) -> ArrayImages:
+        chosen = as_index(indices)
+        rows = chosen if self.rows is None else self.rows[chosen]
+        return ArrayImages(self.storage, rows, self.names)
+
+    def converted(self, channels: int | None) -> ArrayImages:
+        if channels in (None, self.channels):
+            return self
+        storage = _grey(self.storage) if channels == 1 else self.storage.expand(-1, 3, -1, -1)
+        return ArrayImages(storage, self.rows, self.names)
+
+    def _row(self, i: int) -> int:
+        return i if self.rows is None else int(self.rows[i])
+
+
+class FileImages(ImageStore):
+    """Image files, decoded when read.
+
+    Args:
+        folder: what the paths are relative to.
+        paths: relative paths, with forward slashes.
+        channels: 1 or 3, to convert each image; None to leave it as it is.
+    """
+
+    def __init__(self, folder: Path, paths: Sequence[str], channels: int | None = None) -> None:
+        self.folder = folder
+        self.paths = tuple(paths)
+        self.channels = channels
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def path(self, i: int) -> Path:
+        return self.folder / self.paths[i]
+
+    def read(self, i: int) -> Tensor:
+        try:
+            encoded = self.path(i).read_bytes()
+        except OSError as fault:
+            raise unreadable(str(self.path(i)), fault.strerror or fault) from fault
+        return decode(encoded, self.channels, str(self.path(i)))
+
+    def header(self, i: int) -> Header:
+        return read_header(self.path(i), str(self.path(i)))
+
+    def describe(self, i: int) -> str:
+        return self.paths[i]
+
+    def subset(self, indices: Indices) -> FileImages:
+        paths = [self.paths[i] for i in as_index(indices).tolist()]
+        return FileImages(self.folder, paths, self.channels)
+
+    def converted(self, channels: int | None) -> FileImages:
+        return self if channels is None else FileImages(self.folder, self.paths, channels)
+
+
+class ByteItems(Protocol):
+    """Encoded images by index, wherever they are kept."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> bytes: ...
+
+
+class EncodedImages(ImageStore):
+    """Images as the bytes of JPEG, PNG, … files, decoded when read.
+
+    Args:
+        items: the bytes, one item per image.
+        channels: 1 or 3, to convert each image; None to leave it as it is.
+        rows: which items these images are, in order; None for all of them.
+        origin: where the bytes come from, for `describe`: "train.parquet".
+    """
+
+    def __init__(
+        self, items: ByteItems, channels: int | None = None, rows: Tensor | None = None, origin: str = ""
+    ) -> None:
+        self.items = items
+        self.channels = channels
+        self.rows = rows
+        self.origin = origin
+
+    def __len__(self) -> int:
+        return len(self.items) if self.rows is None else len(self.rows)
+
+    def encoded(self, i: int) -> bytes:
+        return self.items[self._row(i)]
+
+    def read(self, i: int) -> Tensor:
+        return decode(self.encoded(i), self.channels, self.describe(i))
+
+    def header(self, i: int) -> Header:
+        return read_header(self.encoded(i), self.describe(i))
+
+    def describe(self, i: int) -> str:
+        row = f"image {self._row(i)}"
+        return f"{row} of {self.origin}" if self.origin else row
+
+    def subset(self, indices: Indices) -> EncodedImages:
+        chosen = as_index(indices)
+        rows = chosen if self.rows is None else self.rows[chosen]
+        return EncodedImages(self.items, self.channels, rows, self.origin)
+
+    def converted(self, channels: int | None) -> EncodedImages:
+        if channels is None:
+            return self
+        return EncodedImages(self.items, channels, self.rows, self.origin)
+
+    def _row(self, i: int) -> int:
+        return i if self.rows is None else int(self.rows[i])
+
+
+def as_index(indices: Indices) -> Tensor:
+    return torch.as_tensor(indices, dtype=torch.int64)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Map uint8 [n, 3, H, W] to its luma (ITU-R 601-2, rounded as Pillow does), [n, 1, H, W]."""
+    grey = torch.empty_like(images[:, :1], memory_format=torch.contiguous_format)
+    for chunk, out in zip(torch.split(images, 256), torch.split(grey, 256), strict=True):
+        red, green, blue = chunk.int().unbind(1)
+        out[:, 0] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return grey

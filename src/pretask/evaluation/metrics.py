@@ -1,0 +1,125 @@
+"""Figures over logits and labels. All are fractions in [0, 1]; `None` stands for one that does not exist."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+)
+
+# The borders of Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019.
+MANY_MORE_THAN = 100
+FEW_LESS_THAN = 20
+ECE_BINS = 15
+
+
+def top_k(logits: Tensor, labels: Tensor, k: int = 1) -> float:
+    """Return the share of images whose label is among the `k` highest logits, `k` clamped to N.
+
+    Args:
+        logits: `[n, N]`, n ≥ 1.
+        labels: `[n]`, int64 in [0, N).
+    """
+    num_classes = logits.shape[1]
+    if k >= num_classes:
+        return 1.0
+    return float(multiclass_accuracy(logits, labels, num_classes, average="micro", top_k=k))
+
+
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the counts `[N, N]` (int64): rows are true classes, columns predicted ones."""
+    num_classes = logits.shape[1]
+    if num_classes == 1:
+        return torch.tensor([[len(labels)]])
+    return multiclass_confusion_matrix(logits.argmax(1), labels, num_classes)
+
+
+def class_accuracies(counts: Tensor) -> list[float | None]:
+    """Return the recall of each class from a confusion matrix `[N, N]`; `None` for a class without images."""
+    images = counts.sum(1).tolist()
+    correct = counts.diagonal().tolist()
+    return [hit / total if total else None for hit, total in zip(correct, images, strict=True)]
+
+
+def balanced_accuracy(accuracies: list[float | None]) -> float:
+    """Return the mean of the class accuracies, over the classes that have images."""
+    mean = _mean(accuracies)
+    if mean is None:
+        raise ValueError("no class has an image")
+    return mean
+
+
+def group_accuracy(accuracies: list[float | None], train_counts: Tensor) -> dict[str, float | None]:
+    """Return the mean class accuracy of the many-, medium- and few-shot classes.
+
+    A class has many train images with more than 100, few with fewer than 20, and is medium between
+    (Liu et al., CVPR 2019). A group without a class that can be judged is `None`.
+
+    Args:
+        accuracies: one per class.
+        train_counts: `[N]`, train images per class.
+
+    Raises:
+        ValueError: the two lengths differ.
+    """
+    groups: dict[str, list[float | None]] = {"many": [], "medium": [], "few": []}
+    for accuracy, count in zip(accuracies, train_counts.tolist(), strict=True):
+        groups[_group(count)].append(accuracy)
+    return {name: _mean(members) for name, members in groups.items()}
+
+
+def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = ECE_BINS) -> float:
+    """Return the mean gap between confidence and accuracy over equal-width bins, weighted by their images.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+    """
+    num_classes = logits.shape[1]
+    if num_classes == 1:
+        return 0.0
+    return float(multiclass_calibration_error(_chances(logits), labels, num_classes, n_bins=bins, norm="l1"))
+
+
+def reliability(logits: Tensor, labels: Tensor, bins: int = ECE_BINS) -> dict[str, list[float | None]]:
+    """Return each bin's mean confidence, accuracy and share of the images: the diagram behind the ECE.
+
+    Bin b holds the confidences in [b/bins, (b+1)/bins), the last one also 1; an empty bin has share 0 and
+    `None` for the rest.
+    """
+    confidence, predicted = _chances(logits).max(1)
+    places = torch.bucketize(confidence, torch.linspace(0, 1, bins + 1), right=True) - 1
+    counts = torch.bincount(places, minlength=bins).tolist()
+    sums = torch.bincount(places, weights=confidence.double(), minlength=bins).tolist()
+    hits = torch.bincount(places, weights=(predicted == labels).double(), minlength=bins).tolist()
+    return {
+        "confidence": [s / c if c else None for s, c in zip(sums, counts, strict=True)],
+        "accuracy": [h / c if c else None for h, c in zip(hits, counts, strict=True)],
+        "share": [c / len(labels) for c in counts],
+    }
+
+
+def confused_pairs(counts: Tensor, limit: int = 20) -> list[tuple[int, int, int]]:
+    """Return the most frequent mistakes of a confusion matrix as (true class, predicted class, images)."""
+    wrong = counts.clone().fill_diagonal_(0)
+    num_classes = len(counts)
+    images, places = wrong.flatten().sort(descending=True, stable=True)
+    top = [(images[i].item(), places[i].item()) for i in range(min(limit, len(places)))]
+    return [(int(place) // num_classes, int(place) % num_classes, int(n)) for n, place in top if n]
+
+
+def _chances(logits: Tensor) -> Tensor:
+    """Probabilities `[n, N]`, kept just below 1: torchmetrics puts exactly 1 in a bin of its own."""
+    return logits.double().softmax(1).float().clamp(max=1 - 1e-7)
+
+
+def _group(train_images: int) -> str:
+    if train_images > MANY_MORE_THAN:
+        return "many"
+    return "few" if train_images < FEW_LESS_THAN else "medium"
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,241 @@
+"""One run, from its configuration to its results: build, train, select, evaluate, write down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+
+from pretask.data import ImageData
+from pretask.errors import PretaskError
+from pretask.evaluation.accuracy import Accuracy, evaluate_split
+from pretask.files import write_json
+from pretask.methods import Method, load_classifier, save_model
+from pretask.reports import write_run_report
+from pretask.training.build import build_data, build_loader, build_method, model_card, resolve, split_data
+from pretask.training.config import RunConfig
+from pretask.training.config_files import load_config
+from pretask.training.device import hardware, peak_memory, resolve_device
+from pretask.training.header import header
+from pretask.training.loop import fit
+from pretask.training.optim import training_length
+from pretask.training.ranges import check_ranges
+from pretask.training.run_folder import RunFolder, describe_environment
+from pretask.training.snapshot import Position
+
+
+def train(config: RunConfig, data: ImageData | None = None, console: Console | None = None) -> dict[str, Any]:
+    """Train one model, or go on with a run that was stopped, and return its results.
+
+    A run folder that has its results is read, not trained again.
+
+    Args:
+        config: the run; what it leaves open is decided and saved.
+        data: in place of what `config.data.data` names; the configuration's splits are applied to it.
+        console: where header and progress are printed; nothing is printed without one.
+
+    Returns:
+        the content of `results.json`, with "folder".
+
+    Raises:
+        PretaskError: see section "faults" of the documentation; nothing that was saved is lost.
+        Interrupted: the user stopped the run.
+    """
+    check_ranges(config)
+    device = resolve_device(config.session.device)
+    _prepare_host(config, device)
+    accelerator = Accelerator(cpu=device.type == "cpu")
+    console = console if accelerator.is_main_process else None
+    data = split_data(data, config) if data is not None else build_data(config)
+    folder = RunFolder(Path(config.session.runs) / run_name(config, data))
+    config = resolve(folder.open(config), data, device)  # what a first start decided is not decided again
+    if folder.finished:
+        _say(console, f"{folder.path} is finished: its results are read, not made again")
+        return {**folder.read_results(), "folder": str(folder.path)}
+
+    method = build_method(config, data)
+    loader = build_loader(
+        config, data, accelerator.device, accelerator.process_index, accelerator.num_processes
+    )
+    if accelerator.is_main_process:
+        folder.start(config, describe_environment(hardware(device)))
+    accelerator.wait_for_everyone()
+    for line in header(config, data, method, loader.kind, loader.nbytes, len(loader), accelerator):
+        _say(console, line)
+
+    judge = Judge(config, data, accelerator.device)
+    try:
+        method, position = fit(
+            method,
+            loader,
+            config,
+            folder,
+            accelerator,
+            judge.validation(),
+            judge.save,
+            console,
+            folder.path.name,
+        )
+    finally:
+        loader.close()
+    results = _results(config, data, method, position, judge, folder, len(loader))
+    if accelerator.is_main_process:
+        write_json(folder.results, results)
+        write_run_report(folder.path)
+        _say(console, f"finished: {folder.path} ({_minutes(position.seconds)} of training)")
+    accelerator.wait_for_everyone()
+    return {**results, "folder": str(folder.path)}
+
+
+def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]:
+    """Go on with a run from its folder alone; see `train`.
+
+    Raises:
+        PretaskError: the folder holds no run.
+    """
+    path = Path(folder)
+    if not (path / "config.yaml").is_file():
+        raise PretaskError(
+            f"{path} is not a run folder (no config.yaml): give one that `pretask train` has made"
+        )
+    return train(load_config(path / "config.yaml", name=path.name, runs=str(path.parent)), console=console)
+
+
+def run_name(config: RunConfig, data: ImageData) -> str:
+    """Return the run's folder name: as given, or made of method, data and seed."""
+    default = f"{config.method.method}-{data.name}-seed{config.session.seed}"
+    return config.session.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in default)
+
+
+class Judge:
+    """Evaluates a method by the configuration's rules, and saves what it offers.
+
+    Args:
+        config: of the run, resolved.
+        data: splits at hand.
+        device: where to evaluate.
+    """
+
+    def __init__(self, config: RunConfig, data: ImageData, device: torch.device) -> None:
+        self.config, self.data, self.device = config, data, device
+        self.batch_size = max(32, 2 * config.optim.batch_size)
+
+    def validation(self) -> Callable[[Method], dict[str, dict[str, Any]]] | None:
+        """Return the function that scores a method between epochs, or None where nothing selects."""
+        selection = self.config.session.selection
+        split = {"validation": self.data.validation, "test": self.data.test, "last": None}[selection]
+        if split is None:
+            return None
+
+        def validate(method: Method) -> dict[str, dict[str, Any]]:
+            name = method.inferences[0]
+            batch_size = self._rows(method.classifier(name).num_views)
+            scores = evaluate_split(
+                method.classifier(name),
+                split,
+                image_size=self.data.image_size,
+                batch_size=batch_size,
+                **self._options(),
+            )
+            return {name: scores}
+
+        return validate
+
+    def save(self, method: Method, folder: Path) -> None:
+        """Write the method's classifiers, one per inference, as the run's model."""
+        classifiers = {name: method.classifier(name) for name in method.inferences}
+        save_model(folder, classifiers, model_card(self.config, self.data, method))
+
+    def final(self, classifier: torch.nn.Module, num_views: int) -> dict[str, Any]:
+        """Return all figures of a classifier on the validation and test sets."""
+        figures = {}
+        for split in ("validation", "test"):
+            if getattr(self.data, split) is not None:
+                evaluator = Accuracy(split, batch_size=self._rows(num_views), **self._options())
+                figures[split] = evaluator(classifier, self.data)
+        return figures
+
+    def _rows(self, num_views: int) -> int:
+        """Images in a forward pass, such that views do not multiply its memory."""
+        return max(16, self.batch_size // num_views)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "device": self.device,
+            "channels_last": self.config.session.channels_last,
+            "workers": self.config.data.workers,
+            "precision": self._precision,
+        }
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.config.session.precision == "bf16"
+        )
+
+
+def _results(
+    config: RunConfig,
+    data: ImageData,
+    method: Method,
+    position: Position,
+    judge: Judge,
+    folder: RunFolder,
+    steps: int,
+) -> dict[str, Any]:
+    """Return the figures of the selected and the last weights, for each inference."""
+    epochs, _ = training_length(config.optim, steps)
+    inferences = {}
+    for name in method.inferences:
+        last = method.classifier(name)
+        views = last.num_views
+        selected = load_classifier(folder.path, name).to(judge.device)
+        figures = {"selected": judge.final(selected, views)}
+        figures["last"] = (
+            figures["selected"] if position.selected_epoch == epochs else judge.final(last, views)
+        )
+        inferences[name] = figures
+    return {
+        "method": config.method.method,
+        "pretexts": [pretext.name for pretext in method.pretexts],
+        "views": method.views_per_image,
+        "passes": method.passes_per_image,
+        "default_inference": method.inferences[0],
+        "inferences": inferences,
+        "selection": config.session.selection if judge.validation() is not None else "last",
+        "optimistic": config.session.selection == "test",
+        "selected_epoch": position.selected_epoch,
+        "epochs": epochs,
+        "seed": config.session.seed,
+        "data": data.facts(),
+        "backbone": method.backbone.facts.summary(),
+        "protocol": Accuracy("test").protocol,
+        "command": describe_environment({})["command"],
+        "seconds": position.seconds,
+        "images_per_second": position.images / max(position.seconds, 1e-9),
+        "wait_share": position.waited / max(position.seconds, 1e-9),
+        "images": position.images,
+        "work_images": position.images * method.passes_per_image,
+        "peak_memory": peak_memory(judge.device),
+    }
+
+
+def _prepare_host(config: RunConfig, device: torch.device) -> None:
+    if config.session.threads is not None:
+        torch.set_num_threads(config.session.threads)
+    if device.type == "cpu":
+        # Weights that decay to denormal numbers slow the processor several times over.
+        torch.set_flush_denormal(True)
+
+
+def _say(console: Console | None, line: str) -> None:
+    if console is not None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,27 @@
+"""Losses for classification: one value per sample, so that methods decide how views are reduced."""
+
+from pretask.losses.base import ClassificationLoss
+from pretask.losses.cross_entropy import CrossEntropy
+from pretask.losses.distillation import Distillation
+from pretask.losses.factory import LOSSES, LossFactory, create_loss
+from pretask.losses.focal import Focal
+from pretask.losses.heads import CosineLinear, create_head
+from pretask.losses.ldam import LDAM
+from pretask.losses.options import ClassWeights, LossOptions
+from pretask.losses.reweighting import Reweighted
+
+__all__ = [
+    "LDAM",
+    "LOSSES",
+    "ClassWeights",
+    "ClassificationLoss",
+    "CosineLinear",
+    "CrossEntropy",
+    "Distillation",
+    "Focal",
+    "LossFactory",
+    "LossOptions",
+    "Reweighted",
+    "create_head",
+    "create_loss",
+]

@@ -1,0 +1,43 @@
+"""The contract of a classification loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ClassificationLoss(nn.Module, ABC):
+    """A loss over K labels, one value per sample.
+
+    Attributes:
+        logit_scale: None for logits of any kind; s where the loss needs s·cos(x, w_k) as logits, which is what
+            `create_head` with this scale returns.
+    """
+
+    logit_scale: float | None = None
+
+    @abstractmethod
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each sample.
+
+        Args:
+            logits: [n, K].
+            targets: int64 [n] labels in 0 … K-1, or [n, K] probabilities.
+
+        Returns:
+            [n], not reduced.
+        """
+
+    def set_progress(self, fraction: float) -> None:
+        """Tell the loss how far the training is; called at the start of each epoch, also of a resumed one.
+
+        Args:
+            fraction: epochs done / epochs asked for, in 0 … 1.
+        """
+
+
+def as_probabilities(targets: Tensor, logits: Tensor) -> Tensor:
+    """Return targets, int64 [n] or probabilities [n, K], as probabilities of the logits' shape [n, K]."""
+    return targets if targets.dim() == 2 else F.one_hot(targets, logits.shape[1]).to(logits.dtype)

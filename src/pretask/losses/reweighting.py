@@ -1,0 +1,79 @@
+"""Class weights on any loss, from the start or deferred."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pretask.losses.base import ClassificationLoss
+from pretask.losses.counts import positive_counts
+from pretask.losses.options import ClassWeights, LossOptions
+
+
+class Reweighted(ClassificationLoss):
+    """w_y · loss from a share `start` of the training on, loss before; a soft target q weighs Σ_k q_k w_k.
+
+    Start 0 is plain re-weighting; start 0.8 is the deferred one (DRW) of Cao et al. 2019, arXiv 1906.07413,
+    from epoch 160 of 200. The weights' mean over the training images is one, so the step size does not jump.
+    The authors divide each batch by its own sum of weights instead, which is the same but for that sum's
+    fluctuation; without it the mean over a batch is linear in its samples, and ranks agree with one process.
+
+    Args:
+        loss: what is weighted.
+        class_counts: training images of each of the K labels.
+        kind: see `class_weights`.
+        start: share of the training in [0, 1].
+        beta: of kind "effective", in [0, 1).
+
+    Raises:
+        PretaskError: a value out of its range; no counts, or a class without images.
+    """
+
+    weights: Tensor
+    active: Tensor
+
+    def __init__(
+        self,
+        loss: ClassificationLoss,
+        class_counts: Tensor,
+        kind: ClassWeights,
+        start: float = 0.0,
+        beta: float = 0.9999,
+    ) -> None:
+        super().__init__()
+        LossOptions(class_weights=kind, reweight_from=start, effective_beta=beta)  # checks their ranges
+        self.loss, self.start, self.logit_scale = loss, start, loss.logit_scale
+        weights = class_weights(class_counts, kind, beta).to(torch.float32)
+        self.register_buffer("weights", weights, persistent=False)
+        # A tensor on the device: the switch then neither recompiles a compiled step nor waits for the device.
+        self.register_buffer("active", torch.tensor(float(start == 0)), persistent=False)
+
+    def set_progress(self, fraction: float) -> None:
+        """Switch the weights on from `start` on; see `ClassificationLoss.set_progress`."""
+        self.active.fill_(float(fraction >= self.start))
+        self.loss.set_progress(fraction)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the weighted loss of each sample; see `ClassificationLoss.forward`."""
+        losses: Tensor = self.loss(logits, targets)
+        weights = torch.where(self.active > 0, self.weights, 1.0)
+        return losses * (weights[targets] if targets.dim() == 1 else (targets * weights).sum(dim=1))
+
+
+def class_weights(class_counts: Tensor, kind: ClassWeights, beta: float = 0.9999) -> Tensor:
+    """Return weights [K], float64, whose mean over the training images is one: Σ_k n_k w_k = Σ_k n_k.
+
+    Args:
+        class_counts: training images n_k of each of the K labels.
+        kind: "none": all one; "inverse": 1 / n_k; "effective": (1-β) / (1-β^n_k), the inverse of the effective
+            number of images (Cui et al., CVPR 2019, arXiv 1901.05555, eq. 4).
+        beta: β in [0, 1).
+
+    Raises:
+        PretaskError: no counts, or a class without images, where these are needed.
+    """
+    if kind == "none":
+        return torch.ones(len(class_counts), dtype=torch.float64)
+    counts = positive_counts(class_counts, f"class weights '{kind}'")
+    raw = 1 / counts if kind == "inverse" else (1 - beta) / (1 - beta**counts)
+    return raw * counts.sum() / (counts * raw).sum()

@@ -1,0 +1,176 @@
+"""The deployable classifier on disk: `model.safetensors` beside `model.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pretask.backbones import create_backbone
+from pretask.errors import PretaskError, unknown_name
+from pretask.files import write_atomically, write_json
+from pretask.losses import create_head
+from pretask.methods.classifier import Classifier, Head
+from pretask.methods.encoder import Encoder
+from pretask.methods.normalize import Normalize
+from pretask.pretexts import create_pretexts
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything needed to use the weights, as `model.json` holds it.
+
+    Attributes:
+        backbone: name for `create_backbone`.
+        image_size: (H, W) of the images the model was trained on.
+        channels: of the images, values in [0, 1].
+        class_names: N names, in the order of the logits.
+        mean, std: normalisation, per channel.
+        method: which objective trained it.
+        inference: the default way to answer.
+        inferences: for each way, the pretexts whose views are seen, the layer where features are changed
+            (or null for the end), and how the head is read.
+        facts: data set, seed, accuracy and the like; free, for people.
+    """
+
+    backbone: str
+    image_size: tuple[int, int]
+    channels: int
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    method: str
+    inference: str
+    inferences: dict[str, dict[str, Any]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelCard) -> None:
+    """Write classifiers that share one backbone, each file at once or not at all.
+
+    Args:
+        folder: made if missing.
+        classifiers: by name of inference; must hold `card.inference`.
+        card: its `inferences` are filled in from `classifiers`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = _tensors(classifiers[card.inference].backbone, "backbone.")
+    modes = {}
+    for name, classifier in classifiers.items():
+        tensors |= _tensors(classifier.head, f"heads.{name}.")
+        encoder = classifier.encoder
+        if encoder.feature_pretext is not None:
+            tensors |= _tensors(encoder.feature_pretext, f"masks.{name}.")
+        modes[name] = {
+            "pretexts": [pretext.name for pretext in encoder.pretexts],
+            "layer": encoder.layer,
+            "reading": classifier.reading,
+        }
+    content = {**asdict(card), "inferences": modes}
+    write_atomically(folder / "model.safetensors", lambda path: save_file(tensors, path))
+    write_json(folder / "model.json", content)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read `model.json`.
+
+    Raises:
+        PretaskError: no such file, one that cannot be read, or one of a newer format.
+    """
+    path = Path(folder) / "model.json"
+    if not path.is_file():
+        raise PretaskError(
+            f"no trained model in {folder}: give a run folder that holds model.json, or train one first"
+        )
+    try:
+        content = json.loads(path.read_text())
+        for key in ("image_size", "class_names", "mean", "std"):
+            content[key] = tuple(content[key])
+        card = ModelCard(**content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise PretaskError(
+            f"{path} is not a model card of pretask ({error}): train or export the model again"
+        ) from None
+    if card.format > FORMAT:
+        raise PretaskError(
+            f"{path} has format {card.format}, this version reads up to {FORMAT}: upgrade pretask"
+        )
+    return card
+
+
+def load_classifier(folder: Path | str, inference: str | None = None) -> Classifier:
+    """Rebuild a saved classifier, on the CPU and in evaluation mode.
+
+    Args:
+        folder: a run folder or an export.
+        inference: one of the saved ways to answer; None is the model's default.
+
+    Raises:
+        PretaskError: a missing or damaged file, an unknown inference, weights of another architecture.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    name = inference or card.inference
+    if name not in card.inferences:
+        raise unknown_name(f"inference of {folder}", name, card.inferences)
+    tensors = _read_tensors(folder / "model.safetensors")
+    try:
+        classifier = _rebuild(card, name, tensors)
+    except (KeyError, RuntimeError):
+        raise PretaskError(
+            f"the weights in {folder / 'model.safetensors'} do not fit the {card.backbone} that model.json describes: "
+            "both files must come from the same run"
+        ) from None
+    return classifier.eval()
+
+
+def _rebuild(card: ModelCard, name: str, tensors: dict[str, Tensor]) -> Classifier:
+    mode = card.inferences[name]
+    backbone = create_backbone(card.backbone, image_size=card.image_size, in_channels=card.channels)
+    backbone.load_state_dict(_with_prefix(tensors, "backbone."))
+    pretexts = create_pretexts(mode["pretexts"]) if mode["pretexts"] else ()
+    encoder = Encoder(backbone, Normalize(card.mean, card.std), pretexts, mode["layer"])
+    if encoder.feature_pretext is not None:
+        encoder.feature_pretext.load_state_dict(_with_prefix(tensors, f"masks.{name}."))
+    return Classifier(encoder, _rebuild_head(_with_prefix(tensors, f"heads.{name}.")), mode["reading"])
+
+
+def _rebuild_head(weights: dict[str, Tensor]) -> Head:
+    outputs, inputs = weights["weight"].shape
+    head = create_head(inputs, outputs, float(weights["scale"]) if "scale" in weights else None)
+    head.load_state_dict(weights)
+    return head
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise PretaskError(
+            f"{path} is missing: the model card is there, the weights are not; train or export again"
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise PretaskError(
+            f"{path} is damaged ({error}): restore it, or train or export the model again"
+        ) from None
+
+
+def _tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    # Copies: inferences may share a head, and safetensors refuses tensors that share memory.
+    return {
+        prefix + name: value.detach().to("cpu", copy=True).contiguous()
+        for name, value in module.state_dict().items()
+    }
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,72 @@
+"""What methods that see several views of an image have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pretask.errors import PretaskError
+from pretask.methods.base import Method, MethodParts
+
+
+class MultiViewMethod(Method):
+    """Embeds all M views of each image, or k drawn at random, and leaves the use of the labels to `objective`.
+
+    Raises:
+        PretaskError: k outside 1 … M.
+    """
+
+    default_pretexts: ClassVar[tuple[str, ...]] = ("rotation",)
+
+    def __init__(self, parts: MethodParts) -> None:
+        super().__init__(parts, parts.encoder(self.pretexts_of(parts)))
+        total = self.encoder.num_labels
+        asked = self.default_views if parts.views is None else parts.views
+        if asked is not None and not 1 <= asked <= total:
+            raise PretaskError(
+                f"{asked} views were asked for, {self.encoder.name} has {total}: "
+                f"type --views with 1 to {total}, or leave it out for all"
+            )
+        self.drawn = asked if asked is not None and asked < total else None
+        self.views_per_image = asked or total
+        self.passes_per_image = self.encoder.passes(self.drawn)
+        self.view_reduction = parts.view_reduction
+
+    @abstractmethod
+    def objective(self, features: Tensor, targets: Tensor, view_labels: Tensor) -> dict[str, Tensor]:
+        """Return the loss and its parts.
+
+        Args:
+            features: of all views [B·V, D], sample-major.
+            targets: int64 [B·V] or probabilities [B·V, N], each image's repeated for its views.
+            view_labels: int64 [B·V], the pretext label of each view.
+        """
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the objective of one step; see `Method.forward`."""
+        features, view_labels = self.embed_views(images)
+        return self.objective(features, labels.repeat_interleave(self.views_per_image, dim=0), view_labels)
+
+    def embed_views(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features [B·V, D] of a step's views, sample-major, and their labels int64 [B·V]."""
+        if self.drawn is not None:
+            return self.encoder.drawn_views(images, self.drawn)
+        return self.encoder.views(images), self.all_labels(images)
+
+    def all_labels(self, images: Tensor) -> Tensor:
+        """Return the labels of all views of a batch, sample-major int64 [B·M]."""
+        return torch.arange(self.encoder.num_labels, device=images.device).repeat(len(images))
+
+    def reduce_views(self, losses: Tensor) -> Tensor:
+        """Reduce losses [B·V] to a scalar: mean over images of the mean (or sum) over views."""
+        return losses.mean() * (self.views_per_image if self.view_reduction == "sum" else 1)
+
+    def summary(self) -> str:
+        """Return the pretext and how many of its views a step sees."""
+        where = f" at {self.encoder.layer}" if self.encoder.layer else ""
+        return (
+            f"pretext {self.encoder.name}{where}, {self.views_per_image} of {self.encoder.num_labels} views"
+        )

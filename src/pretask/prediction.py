@@ -1,0 +1,132 @@
+"""Labels for new pictures from a saved run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from pretask.data.decode import IMAGE_SUFFIXES, UnreadableImageError, decode, unreadable
+from pretask.data.fitting import fit
+from pretask.errors import PretaskError
+from pretask.methods import ModelCard, load_classifier, read_card
+from pretask.training.device import resolve_device
+
+_BATCH = 64
+
+
+def predict(
+    run: Path | str,
+    images: Sequence[Path | str],
+    *,
+    inference: str | None = None,
+    top: int = 1,
+    skip_bad: bool = False,
+    device: str = "auto",
+    console: Console | None = None,
+) -> list[dict[str, Any]]:
+    """Label pictures.
+
+    Each is resized so that it covers the size the model was trained on, and cut to its centre.
+
+    Args:
+        run: a run folder or an export.
+        images: picture files, or folders of them (searched in depth, hidden files left out).
+        inference: a way to answer; None is the model's default.
+        top: how many classes to name, clamped to the number of classes.
+        skip_bad: leave out pictures that cannot be read.
+        device: "auto", "cpu" or "cuda".
+        console: where pictures left out are counted and named; nothing is printed without one.
+
+    Returns:
+        for each picture {"image", "label", "probability", "top": [{"label", "probability"}, …]}, in order.
+
+    Raises:
+        PretaskError: no model, no pictures, one that cannot be read (all of them under `skip_bad`), or
+            weights that give NaN.
+    """
+    if top < 1:
+        raise PretaskError(f"--top {top} names no class: type --top 1 or more")
+    where = resolve_device(device)
+    card, classifier = read_card(Path(run)), load_classifier(run, inference).to(where)
+    paths = _picture_files(images)
+    answers, bad = [], []
+    for start in range(0, len(paths), _BATCH):
+        read, pixels, unread = _read(paths[start : start + _BATCH], card)
+        if unread and not skip_bad:
+            raise unread[0]
+        bad += unread
+        if not read:
+            continue
+        with torch.no_grad():
+            probabilities = classifier(pixels.to(where).float() / 255).softmax(dim=1).cpu()
+        if not probabilities.isfinite().all():
+            raise PretaskError(f"the model in {run} answers NaN: train it again with a smaller --lr")
+        answers += [_answer(path, p, card, top) for path, p in zip(read, probabilities, strict=True)]
+    _tell_left_out(bad, len(paths), console)
+    return answers
+
+
+def _tell_left_out(bad: Sequence[UnreadableImageError], total: int, console: Console | None) -> None:
+    if len(bad) == total:
+        raise PretaskError(
+            f"none of {total} pictures can be read, the first is {bad[0].what} ({bad[0].reason})"
+        )
+    if bad and console is not None:
+        names = ", ".join(fault.what for fault in bad)
+        console.print(
+            f"left out {len(bad)} of {total} pictures, which cannot be read: {names}",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def _picture_files(given: Sequence[Path | str]) -> list[Path]:
+    paths: list[Path] = []
+    for item in map(Path, given):
+        if item.is_dir():
+            paths += sorted(p for p in item.rglob("*") if _is_picture(p))
+        elif item.is_file():
+            paths.append(item)
+        else:
+            raise PretaskError(f"no picture or folder {item}: give picture files or folders of them")
+    if not paths:
+        raise PretaskError("there is no picture to label: give picture files, or folders that hold some")
+    return paths
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _read(paths: Sequence[Path], card: ModelCard) -> tuple[list[Path], Tensor, list[UnreadableImageError]]:
+    read, pixels, unread = [], [], []
+    for path in paths:
+        try:
+            image = _decode(path, card.channels)
+        except UnreadableImageError as fault:
+            unread.append(fault)
+            continue
+        read.append(path)
+        pixels.append(fit(image, card.image_size))
+    return read, torch.stack(pixels) if pixels else torch.empty(0), unread
+
+
+def _decode(path: Path, channels: int) -> Tensor:
+    try:
+        encoded = path.read_bytes()
+    except OSError as fault:
+        raise unreadable(str(path), fault.strerror or fault) from fault
+    return decode(encoded, channels, str(path))
+
+
+def _answer(path: Path, probabilities: Tensor, card: ModelCard, top: int) -> dict[str, Any]:
+    best = probabilities.topk(min(top, len(card.class_names)))
+    named = [
+        {"label": card.class_names[i], "probability": p}
+        for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+    return {"image": str(path), **named[0], "top": named}

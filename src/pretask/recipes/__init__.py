@@ -1,0 +1,34 @@
+"""Published settings: one YAML file each, flat, with a header that gives command, target and source."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from pretask.errors import unknown_name
+from pretask.training.config_files import from_flat
+
+
+def recipe_names() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    return sorted(f.name.removesuffix(".yaml") for f in files(__name__).iterdir() if f.name.endswith(".yaml"))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the settings of a recipe.
+
+    Raises:
+        PretaskError: an unknown name; the nearest is told.
+    """
+    if name not in recipe_names():
+        raise unknown_name("recipe", name, recipe_names())
+    values: dict[str, Any] = yaml.safe_load(recipe_text(name))
+    from_flat(values, source=f"recipe {name}")
+    return values
+
+
+def recipe_text(name: str) -> str:
+    """Return a recipe's file, its header of comments included."""
+    return files(__name__).joinpath(f"{name}.yaml").read_text()

@@ -1,0 +1,154 @@
+"""The charts of the reports: lines over epochs, differences with intervals, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from pretask.reports import figures
+from pretask.reports.figures import INK, SOFT, Chart
+from pretask.reports.html import Html
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line over epochs; `color` counts from 1, 0 is the neutral one of the baseline."""
+
+    name: str
+    epochs: Sequence[float]
+    values: Sequence[float]
+    color: int
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+
+
+def mean_line(name: str, runs: Sequence[tuple[Sequence[float], Sequence[float | None]]], color: int) -> Line:
+    """Return the mean of several runs with the band from the lowest to the highest.
+
+    Args:
+        name: of the line.
+        runs: (epochs, values) of each seed; an epoch's mean is over the runs that have a value there.
+        color: see `Line`.
+    """
+    held: dict[float, list[float]] = {}
+    for epochs, values in runs:
+        for epoch, value in zip(epochs, values, strict=False):
+            if value is not None and value == value:
+                held.setdefault(epoch, []).append(value)
+    at = sorted(held)
+    means = [sum(held[epoch]) / len(held[epoch]) for epoch in at]
+    low, high = ([pick(held[epoch]) for epoch in at] for pick in (min, max))
+    return Line(name, at, means, color, low, high)
+
+
+def line_chart(
+    slug: str,
+    lines: Sequence[Line],
+    *,
+    y_label: str,
+    percent: bool = False,
+    limits: tuple[float, float] | None = None,
+    level: float | None = None,
+    description: str | None = None,
+) -> Html:
+    """Return lines over epochs.
+
+    Args:
+        slug: see `Chart`.
+        lines: drawn in this order.
+        y_label: of the vertical axis.
+        percent: whether shares are shown in per cent.
+        limits: ends of the vertical axis; the lines decide where not given.
+        level: where a thin line is drawn to compare with.
+        description: for screen readers; the label and the names of the lines where not given.
+    """
+    chart = Chart(slug)
+    axes = chart.axes
+    if level is not None:
+        axes.axhline(level, color=SOFT, linewidth=0.8)
+    for line in lines:
+        color, dash = figures.series_color(line.color), figures.series_dash(line.color)
+        alone = "o" if len(line.epochs) == 1 else None
+        axes.plot(line.epochs, line.values, color=color, linestyle=dash, marker=alone, markersize=4)
+        if line.low is not None and line.high is not None:
+            axes.fill_between(line.epochs, line.low, line.high, color=color, alpha=0.18, linewidth=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(y_label)
+    axes.grid(axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(x=0.02)
+    if limits is not None:
+        axes.set_ylim(*limits)
+    if percent:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    return chart.svg(description or f"{y_label} over epochs: {', '.join(line.name for line in lines)}")
+
+
+def interval_chart(slug: str, rows: Sequence[tuple[str, float, float | None, float | None]]) -> Html:
+    """Return means with their intervals around zero, the first row on top.
+
+    Args:
+        slug: see `Chart`.
+        rows: (name, mean, low, high) in percentage points; low and high are `None` without an interval.
+    """
+    names = [name.replace(":", "\n") for name, *_ in rows]  # a variant's settings, one below the other
+    most_lines = 1 + max(name.count("\n") for name in names)
+    chart = Chart(slug, height=0.75 + (0.1 + 0.17 * most_lines) * len(rows))
+    axes = chart.axes
+    axes.axvline(0, color=SOFT, linewidth=1)
+    for place, (_, mean, low, high) in enumerate(rows):
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=figures.series_color(1), linewidth=2)
+        axes.plot([mean], [place], "o", color=figures.series_color(1), markersize=5)
+    axes.set_yticks(range(len(rows)), names, color=INK)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("difference in top-1, percentage points")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="x")
+    axes.tick_params(length=0)
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.08)
+    return chart.svg("Difference to the baseline with its interval: " + ", ".join(name for name, *_ in rows))
+
+
+def calibration_chart(slug: str, bins: dict[str, list[Any]]) -> Html:
+    """Return the reliability diagram: accuracy of each confidence bin against the diagonal.
+
+    A mark's area tells the bin's share of the images.
+
+    Args:
+        slug: see `Chart`.
+        bins: "confidence", "accuracy", "share", one entry per bin; an empty bin has `None`.
+    """
+    chart = Chart(slug, height=3.4)
+    axes = chart.axes
+    axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle="dashed")
+    held = [bin_ for bin_ in zip(bins["confidence"], bins["accuracy"], bins["share"], strict=True) if bin_[2]]
+    color = figures.series_color(1)
+    for confidence, accuracy, _ in held:
+        axes.plot([confidence, confidence], [confidence, accuracy], color=color, linewidth=1, alpha=0.5)
+    axes.scatter(
+        [confidence for confidence, _, _ in held],
+        [accuracy for _, accuracy, _ in held],
+        [12 + 260 * share for _, _, share in held],
+        color=color,
+        alpha=0.85,
+        linewidths=0,
+        clip_on=False,
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.set_yticks([0.2, 0.4, 0.6, 0.8, 1.0])  # the corner's 0 % stands below the other axis
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("accuracy")
+    axes.grid()
+    axes.tick_params(length=0)
+    return chart.svg("Accuracy of each confidence bin against its mean confidence")

@@ -1,0 +1,104 @@
+"""A matplotlib figure as SVG for a page: its colours follow the page, its text is text."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from pretask.reports.html import Html
+
+# Stand-ins that become CSS variables in the SVG, so that one drawing serves light and dark pages.
+INK, SOFT, LINE = "#010101", "#010102", "#010103"
+NEUTRAL = "#020200"
+SERIES = tuple(f"#0202{i:02x}" for i in range(1, 9))
+_VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", NEUTRAL: "--s0"} | {
+    color: f"--s{i}" for i, color in enumerate(SERIES, 1)
+}
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pretask",
+    "font.size": 10,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+}
+DASHES = ("solid", "dashed", "dotted")
+SWATCH_DASHES = ("", "dashed", "dotted")
+
+
+class Chart:
+    """One pair of axes; use it as a context, draw on `axes`, then take `svg()`.
+
+    Args:
+        slug: a word of its own within the page, which keeps the drawings' ids apart.
+        width: inches; a narrow drawing stays readable when a phone shrinks it.
+        height: inches.
+    """
+
+    def __init__(self, slug: str, width: float = 4.4, height: float = 2.8) -> None:
+        self._slug = slug
+        with rc_context(_STYLE):
+            self._figure = Figure(figsize=(width, height), layout="constrained")
+            self._figure.patch.set_alpha(0)
+            FigureCanvasSVG(self._figure)
+            self.axes: Axes = self._figure.add_subplot()
+            self.axes.patch.set_alpha(0)
+            self.axes.set_axisbelow(True)
+
+    def svg(self, description: str) -> Html:
+        """Return the drawing; `description` is what a screen reader says."""
+        buffer = io.StringIO()
+        with rc_context(_STYLE):
+            self._figure.savefig(buffer, format="svg", metadata={"Date": None})
+        return Html(_embedded(buffer.getvalue(), self._slug, description))
+
+
+def series_color(index: int) -> str:
+    """Return the colour of the series at this place; 0 is the neutral one, kept for the baseline."""
+    return NEUTRAL if index == 0 else SERIES[(index - 1) % len(SERIES)]
+
+
+def series_dash(index: int) -> str:
+    """Return the line style, which tells apart what shares a colour."""
+    return DASHES[_round(index) % len(DASHES)]
+
+
+def series_swatch(index: int) -> str:
+    """Return the CSS classes of the same series in a legend."""
+    color = 0 if index == 0 else (index - 1) % len(SERIES) + 1
+    return f"c{color} {SWATCH_DASHES[_round(index) % len(DASHES)]}".strip()
+
+
+def _round(index: int) -> int:
+    return 0 if index == 0 else (index - 1) // len(SERIES)
+
+
+def _embedded(svg: str, slug: str, description: str) -> str:
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(\sid=")', rf"\g<1>{slug}-", svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{slug}-", svg)
+    svg = re.sub(r"#0[12][0-9a-f]{4}\b", lambda found: f"var({_VARIABLES[found[0]]})", svg)
+    label = f'<svg class="chart" role="img" aria-label="{escape(description)}"'
+    return svg.replace("<svg", label, 1).strip()

@@ -1,0 +1,86 @@
+"""How figures are written: units, signs, and a dash for what does not exist."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeGuard
+
+from pretask.reports.html import NOTHING
+
+MINUS = "\N{MINUS SIGN}"
+SHARES = ("top1", "top5", "balanced", "many", "medium", "few", "ece")
+NAMES = {
+    "top1": "top-1 %",
+    "top5": "top-5 %",
+    "balanced": "balanced %",
+    "many": "many %",
+    "medium": "medium %",
+    "few": "few %",
+    "ece": "ECE %",
+    "loss": "NLL",
+    "n": "images",
+}
+
+
+def known(value: Any) -> TypeGuard[float]:
+    """Whether this is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def number(value: Any, digits: int = 2) -> str:
+    """Return a number with a true minus sign, or a dash."""
+    if not known(value):
+        return NOTHING
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)  # + 0.0 drops the sign of zero
+
+
+def metric(key: str, value: Any) -> str:
+    """Return an evaluator's figure: shares in per cent, counts whole, the rest with three decimals."""
+    if key in SHARES:
+        return percent(value)
+    if key == "n":
+        return whole(value)
+    return number(value, 3)
+
+
+def percent(share: Any) -> str:
+    """Return a share in per cent, without the sign."""
+    return number(100 * share) if known(share) else NOTHING
+
+
+def spread(key: str, figures: dict[str, Any] | None) -> str:
+    """Return "mean ± std" of an evaluator's figure over seeds; one seed has no spread."""
+    if not figures:
+        return NOTHING
+    mean = metric(key, figures.get("mean"))
+    return f"{mean} ± {metric(key, figures['std'])}" if known(figures.get("std")) else mean
+
+
+def points(share: float) -> str:
+    """Return a difference of shares in percentage points, with its sign."""
+    written = number(100 * share)
+    return written if written.startswith(MINUS) else f"+{written}"
+
+
+def interval(difference: dict[str, Any]) -> str:
+    """Return "[low, high]" in percentage points, or nothing where there is no interval."""
+    if not (known(difference.get("low")) and known(difference.get("high"))):
+        return ""
+    return f"[{points(difference['low'])}, {points(difference['high'])}]"
+
+
+def duration(seconds: Any) -> str:
+    """Return a time in the unit a person would use."""
+    if not known(seconds):
+        return NOTHING
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def whole(value: Any) -> str:
+    """Return a large count in groups of three digits."""
+    return f"{round(value):,}" if known(value) else NOTHING

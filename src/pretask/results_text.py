@@ -1,0 +1,86 @@
+"""Results, evaluations and predictions as lines of text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_SHOWN = (
+    ("top1", "top-1"),
+    ("balanced", "balanced"),
+    ("many", "many"),
+    ("medium", "medium"),
+    ("few", "few"),
+    ("ece", "ECE"),
+)
+
+
+def results_lines(results: Mapping[str, Any]) -> list[str]:
+    """Return a line per inference of a run's results, and where they are."""
+    lines = []
+    for name, figures in results["inferences"].items():
+        for which in ("selected", "last"):
+            test = figures[which].get("test")
+            if test:
+                lines.append(f"{name:<11} {which:<8} test {figures_line(test)}")
+    if results["optimistic"]:
+        lines.append("selected on the test set: the selected figures are optimistic")
+    return [*lines, f"report: {results['folder']}/report.html"]
+
+
+def figures_line(figures: Mapping[str, Any]) -> str:
+    """Return the main figures of one evaluation."""
+    parts = [f"{title} {100 * figures[key]:.2f} %" for key, title in _SHOWN if figures.get(key) is not None]
+    parts.insert(1, f"top-{figures['top5_k']} {100 * figures['top5']:.2f} %")
+    return "  ".join(parts)
+
+
+def evaluation_lines(evaluation: Mapping[str, Any], format: str) -> list[str]:
+    """Return an evaluation as a table for people or as JSON."""
+    if format == "json":
+        return [json.dumps(evaluation, indent=2)]
+    lines = [f"{evaluation['run']} on {evaluation['data']}"]
+    for protocol in evaluation["protocols"].values():
+        lines.append(protocol["protocol"])
+        lines += [f"{name:<11} {_any_line(figures)}" for name, figures in protocol["inferences"].items()]
+    return lines
+
+
+def _any_line(figures: Mapping[str, Any]) -> str:
+    if "top5_k" in figures:
+        return figures_line(figures)
+    if "robust_top1" in figures:
+        return _robust_line(figures)
+    return "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, int | float))
+
+
+def _robust_line(figures: Mapping[str, Any]) -> str:
+    from pretask.attacks import in_255ths
+
+    clean, robust = 100 * figures["clean_top1"], 100 * figures["robust_top1"]
+    return (
+        f"clean {clean:.2f} %  robust {robust:.2f} %  eps {in_255ths(figures['epsilon'])}  n {figures['n']}"
+    )
+
+
+def prediction_lines(answers: Sequence[Mapping[str, Any]], format: str) -> list[str]:
+    """Return labels of pictures as a table, CSV (one line per picture and class) or JSON."""
+    if format == "json":
+        return [json.dumps(list(answers), indent=2)]
+    if format == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("image", "rank", "label", "probability"))
+        for answer in answers:
+            for rank, named in enumerate(answer["top"], 1):
+                writer.writerow((answer["image"], rank, named["label"], f"{named['probability']:.6f}"))
+        return text.getvalue().splitlines()
+    width = max((len(answer["image"]) for answer in answers), default=0)
+    return [
+        f"{answer['image']:<{width}}  "
+        + "  ".join(f"{n['label']} {100 * n['probability']:.1f} %" for n in answer["top"])
+        for answer in answers
+    ]

@@ -1,0 +1,103 @@
+"""From the results of runs to the rows of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pretask.reports.gates import gate_weights
+from pretask.statistics import mean_std, paired_difference
+from pretask.studies.plan import EQUAL_EPOCHS, Cell, Plan
+
+METRICS = ("top1", "top5", "balanced", "many", "medium", "few", "ece", "loss")
+Results = Mapping[Cell, Mapping[str, Any]]
+
+
+def rows(plan: Plan, results: Results) -> list[dict[str, Any]]:
+    """Return a row for each budget, method and inference, over the seeds that have results.
+
+    Differences are paired by seed: the same seed has the same splits for every method. The reference is the default
+    inference of `plan.reference` at the same budget.
+    """
+    table = []
+    for budget in plan.epochs:
+        for variant in plan.variants:
+            done = [c for s in plan.seeds if (c := plan.cell(budget, variant, s)) in results]
+            names = list(results[done[0]]["inferences"]) if done else []
+            table += [_row(plan, budget, done, name, results) for name in names]
+    return table
+
+
+def _row(plan: Plan, budget: str, cells: Sequence[Cell], inference: str, results: Results) -> dict[str, Any]:
+    tests = [results[cell]["inferences"][inference]["selected"]["test"] for cell in cells]
+    return {
+        "method": cells[0].method,
+        "inference": inference,
+        "budget": budget,
+        "epochs": cells[0].epochs,
+        "views": results[cells[0]]["views"],
+        "seeds": [cell.seed for cell in cells],
+        "test": {name: _spread([t[name] for t in tests]) for name in METRICS if _known(tests, name)},
+        "last_top1": _spread([results[c]["inferences"][inference]["last"]["test"]["top1"] for c in cells]),
+        "difference": _difference(plan, budget, cells, inference, results),
+        "seconds": _spread([results[c]["seconds"] for c in cells]),
+        "work_images": results[cells[0]]["work_images"],
+        "cost": _cost(plan, cells[0], results),
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    mean, std = mean_std(values)
+    return {"mean": mean, "std": std, "values": list(values)}
+
+
+def _known(tests: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return all(test.get(name) is not None for test in tests)
+
+
+def _difference(
+    plan: Plan, budget: str, cells: Sequence[Cell], inference: str, results: Results
+) -> dict[str, Any] | None:
+    pairs = []
+    for cell in cells:
+        reference = plan.cell(budget, plan.reference, cell.seed)
+        if reference not in results:
+            continue
+        default = results[reference]["default_inference"]
+        if (reference, default) == (cell, inference):
+            return None
+        pairs.append((_top1(results, cell, inference), _top1(results, reference, default)))
+    if not pairs:
+        return None
+    own, other = zip(*pairs, strict=True)
+    return asdict(paired_difference(own, other))
+
+
+def _top1(results: Results, cell: Cell, inference: str) -> float:
+    return float(results[cell]["inferences"][inference]["selected"]["test"]["top1"])
+
+
+def _cost(plan: Plan, cell: Cell, results: Results) -> float | None:
+    """Forward-backward work relative to the reference method's at equal epochs."""
+    reference = plan.cell(EQUAL_EPOCHS, plan.reference, cell.seed)
+    if reference not in results:
+        return None
+    return float(results[cell]["work_images"] / results[reference]["work_images"])
+
+
+def curve(cell: Cell, records: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> dict[str, Any]:
+    """Return the training curves of one run; "gate" has each task's weights, where the method has a gate."""
+    validated = [r for r in records if r.get("validation")]
+    gate = gate_weights(records)
+    return {
+        "method": cell.method,
+        "seed": cell.seed,
+        "budget": budgets[0],
+        "epochs": [r["epoch"] for r in records],
+        "train_loss": [r["train"]["loss"] for r in records],
+        "train_accuracy": [r["train"].get("accuracy") for r in records],
+        "validation_epochs": [r["epoch"] for r in validated],
+        "validation_top1": [next(iter(r["validation"].values()))["top1"] for r in validated],
+        **({"gate": gate} if gate else {}),
+    }

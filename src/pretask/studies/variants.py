@@ -1,0 +1,112 @@
+"""What a study compares: methods, each with settings of its own where it is given some."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_origin
+
+import yaml
+
+from pretask.errors import PretaskError
+from pretask.methods import METHODS
+from pretask.methods.auxiliary import AuxiliaryTasks
+from pretask.training.config import BackboneConfig, MethodConfig, OptimConfig, RunConfig
+from pretask.training.config_files import config_types, override
+
+OWN_SETTINGS = frozenset(
+    {"augment"}.union(
+        *({field.name for field in fields(part)} for part in (MethodConfig, BackboneConfig, OptimConfig))
+    )
+) - {"method", "epochs", "steps"}
+"""What may differ between the methods of a study: how they learn, not what from, how long, or whence."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method and the settings in which it differs from the rest of the study.
+
+    Attributes:
+        name: as it stands in tables: "gssl" or "gssl:gate=frozen".
+        method: its name.
+        settings: pairs of key and value.
+    """
+
+    name: str
+    method: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """The name without signs that a file system may refuse."""
+        return re.sub(r"[^\w.+-]+", "-", self.name)
+
+    def config(self, config: RunConfig) -> RunConfig:
+        """Return the study's configuration with this variant's method and settings.
+
+        Raises:
+            PretaskError: a setting that does not exist, or a value that it cannot have.
+        """
+        return override(
+            config, **{"gate": config.method.gate[:1], "method": self.method, **dict(self.settings)}
+        )
+
+
+def parse_variants(names: Sequence[str], config: RunConfig) -> tuple[Variant, ...]:
+    """Read methods, each "name" or "name:key=value:key=value"; list values are parted by commas.
+
+    Where the configuration names several gates, each method with a gate becomes one variant per gate.
+
+    Raises:
+        PretaskError: no method, one twice, an unknown one, or settings that do not exist.
+    """
+    variants = [variant for name in names for variant in _with_gates(_parse(name), config)]
+    if not variants or len({variant.name for variant in variants}) != len(variants):
+        raise PretaskError("a study needs different methods: type --methods baseline da mt sla")
+    for variant in variants:
+        variant.config(config)
+    return tuple(variants)
+
+
+def _parse(text: str) -> Variant:
+    method, *settings = text.split(":")
+    METHODS.get(method)
+    return Variant(text, method, tuple(_setting(text, setting) for setting in settings))
+
+
+def _setting(text: str, setting: str) -> tuple[str, Any]:
+    key, sign, value = setting.partition("=")
+    if not sign:
+        raise PretaskError(
+            f"method '{text}' has a setting without a value, '{setting}': type it as in gssl:gate=frozen"
+        )
+    key = key.replace("-", "_")
+    if key in config_types() and key not in OWN_SETTINGS:
+        raise PretaskError(
+            f"method '{text}' has {key} of its own, which a study gives to all alike: "
+            f"type --{key.replace('_', '-')} for the whole study"
+        )
+    if get_origin(config_types().get(key)) is tuple:
+        return key, tuple(_value(part) for part in value.split(","))
+    return key, _value(value)
+
+
+def _value(text: str) -> Any:
+    return yaml.safe_load(text)
+
+
+def _with_gates(variant: Variant, config: RunConfig) -> list[Variant]:
+    """Return the variant once for each gate asked for, where it has one and does not name its own."""
+    gates, kind = config.method.gate, METHODS.get(variant.method)
+    own = any(key == "gate" for key, _ in variant.settings)
+    if len(gates) == 1 or own or not _has_gate(kind):
+        return [variant]
+    return [
+        Variant(f"{variant.name}:gate={gate}", variant.method, (*variant.settings, ("gate", (gate,))))
+        for gate in gates
+    ]
+
+
+def _has_gate(kind: type) -> bool:
+    return issubclass(kind, AuxiliaryTasks) and kind.gated and len(kind.default_pretexts) > 1

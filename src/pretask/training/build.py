@@ -1,0 +1,185 @@
+"""From a configuration to the parts of a run."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch
+
+from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
+from pretask.data import ImageData, apply_splits, load_data
+from pretask.data.loader import Loader, create_loader
+from pretask.errors import PretaskError
+from pretask.losses import LossOptions, create_loss
+from pretask.methods import METHODS, GateOptions, Method, MethodParts, ModelCard, create_method
+from pretask.pretexts import create_pretexts
+from pretask.training.adversary import training_attack
+from pretask.training.config import MethodConfig, RunConfig
+from pretask.training.config_files import override
+from pretask.training.device import resolve_precision
+
+
+def build_data(config: RunConfig) -> ImageData:
+    """Read and split the data.
+
+    Raises:
+        PretaskError: data that cannot be read or split as asked.
+    """
+    asked = config.data
+    data = load_data(
+        asked.data,
+        image_size=asked.image_size,
+        channels=asked.channels,
+        skip_bad=asked.skip_bad,
+        root=asked.data_root,
+    )
+    return split_data(data, config)
+
+
+def split_data(data: ImageData, config: RunConfig) -> ImageData:
+    """Apply the configuration's splits to data at hand."""
+    asked = config.data
+    return apply_splits(
+        data,
+        validation=asked.validation if asked.validation < 1 else _whole(asked.validation),
+        per_class=asked.per_class,
+        label_fraction=asked.label_fraction,
+        imbalance=asked.imbalance,
+        imbalance_profile=asked.imbalance_profile,
+        seed=asked.split_seed if asked.split_seed is not None else config.session.seed,
+    )
+
+
+def _whole(count: float) -> int:
+    if count != int(count):
+        raise PretaskError(f"--validation {count} is neither a fraction below 1 nor a whole number of images")
+    return int(count)
+
+
+def resolve(config: RunConfig, data: ImageData, device: torch.device) -> RunConfig:
+    """Decide whatever the configuration leaves open, so that what is saved says all."""
+    session, height_width = config.session, data.image_size
+    asked, kind = config.method, METHODS.get(config.method.method)
+    attack = training_attack(asked)
+    return override(
+        config,
+        backbone=resolve_backbone_name(config.backbone.backbone, height_width),
+        augment=data.augment if config.data.augment == "auto" else config.data.augment,
+        pretexts=pretext_names(config, height_width),
+        views=_given(asked.views, kind.default_views),
+        pretext_weight=_given(asked.pretext_weight, kind.default_pretext_weight),
+        epsilon=_given(asked.epsilon, None if attack is None else 255 * attack.epsilon),
+        precision=resolve_precision(session.precision, device),
+        compile=session.compile if session.compile != "auto" else ("yes" if device.type == "cuda" else "no"),
+    )
+
+
+def _given(value: float | None, otherwise: float | None) -> float | None:
+    return otherwise if value is None else value
+
+
+def pretext_names(config: RunConfig, image_size: tuple[int, int]) -> tuple[str, ...]:
+    """Return the pretexts asked for, or the method's own, by their full names.
+
+    Quarter turns become half turns on oblong images of this (height, width).
+    """
+    own = METHODS.get(config.method.method).default_pretexts
+    if image_size[0] != image_size[1]:
+        own = tuple("rotation2" if name == "rotation" else name for name in own)
+    names = config.method.pretexts or own
+    return tuple(pretext.name for pretext in create_pretexts(names)) if names else ()
+
+
+def build_backbone(config: RunConfig, data: ImageData) -> Backbone:
+    """Return the network for images of the data's size and channels."""
+    return create_backbone(
+        config.backbone.backbone,
+        image_size=data.image_size,
+        in_channels=data.channels,
+        pretrained=config.backbone.pretrained,
+    )
+
+
+def build_method(config: RunConfig, data: ImageData) -> Method:
+    """Return the training objective, weights drawn from the run's seed.
+
+    Raises:
+        PretaskError: parts that do not suit the data or each other.
+    """
+    asked = config.method
+    torch.manual_seed(config.session.seed)
+    pretexts = create_pretexts(asked.pretexts) if asked.pretexts else ()
+    for pretext in pretexts:
+        if pretext.domain == "image" and asked.method != "baseline":
+            pretext.check(data.channels, *data.image_size)
+    parts = MethodParts(
+        backbone=build_backbone(config, data),
+        class_counts=data.class_counts,
+        mean=data.mean,
+        std=data.std,
+        pretexts=pretexts,
+        layer=asked.layer,
+        make_loss=create_loss(asked.loss, _loss_options(asked)),
+        views=asked.views,
+        view_reduction=asked.view_reduction,
+        pretext_weight=asked.pretext_weight,
+        pretext_scale=asked.pretext_scale,
+        gate=_gate_options(asked),
+        distill_temperature=asked.distill_temperature,
+        distill_weight=asked.distill_weight,
+    )
+    return create_method(asked.method, parts)
+
+
+def _loss_options(asked: MethodConfig) -> LossOptions:
+    return LossOptions(**{option.name: getattr(asked, option.name) for option in fields(LossOptions)})
+
+
+def _gate_options(asked: MethodConfig) -> GateOptions:
+    if len(asked.gate) != 1:
+        raise PretaskError(
+            f"one run has one gate, not {len(asked.gate)} ({', '.join(asked.gate)}): type --gate learned, "
+            "or compare them with `pretask compare --gate …`"
+        )
+    return GateOptions(asked.gate[0], asked.gate_weights, asked.gate_floor, asked.gate_temperature)
+
+
+def build_loader(
+    config: RunConfig, data: ImageData, device: torch.device, rank: int, world_size: int
+) -> Loader:
+    """Return the loader of training batches for one rank."""
+    return create_loader(
+        data.train,
+        image_size=data.image_size,
+        batch_size=config.optim.batch_size,
+        device=device,
+        train=True,
+        augment=config.data.augment,
+        kind=config.data.loader,
+        seed=config.session.seed,
+        rank=rank,
+        world_size=world_size,
+        workers=config.data.workers,
+        channels_last=config.session.channels_last,
+    )
+
+
+def model_card(config: RunConfig, data: ImageData, method: Method) -> ModelCard:
+    """Return what `model.json` says of a run's classifier."""
+    return ModelCard(
+        backbone=config.backbone.backbone,
+        image_size=data.image_size,
+        channels=data.channels,
+        class_names=data.class_names,
+        mean=data.mean,
+        std=data.std,
+        method=config.method.method,
+        inference=method.inferences[0],
+        facts={
+            "data": data.name,
+            "train_images": len(data.train),
+            "class_counts": data.class_counts.tolist(),
+            "seed": config.session.seed,
+            "reconstructions": [p.reconstruction for p in method.pretexts if p.reconstruction],
+        },
+    )

@@ -1,0 +1,167 @@
+"""Configurations as flat mappings and YAML files: one set of keys, the same as the flags."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from pretask.errors import PretaskError, unknown_name
+from pretask.files import write_atomically
+from pretask.training.config import DECIDED_AT_START, MAY_DIFFER_ON_RESUME, RunConfig
+
+_OPEN: tuple[Any, ...] = ("auto", (), None)
+
+
+@cache
+def _sections() -> dict[str, type]:
+    return get_type_hints(RunConfig)
+
+
+@cache
+def config_types() -> dict[str, Any]:
+    """Return the type of every configuration key."""
+    return {key: hint for section in _sections().values() for key, hint in get_type_hints(section).items()}
+
+
+def to_flat(config: RunConfig) -> dict[str, Any]:
+    """Return the configuration as one mapping of keys to values."""
+    return {key: value for section in asdict(config).values() for key, value in section.items()}
+
+
+def from_flat(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
+    """Build a configuration from a flat mapping; keys not given keep their defaults.
+
+    Args:
+        values: keys as in the flags, with underscores.
+        source: where the mapping comes from, for errors.
+
+    Raises:
+        PretaskError: an unknown key (the nearest is named) or a value of the wrong type.
+    """
+    known = config_types()
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            raise unknown_name(f"key in {source}", str(key), known)
+        checked[key] = _checked(key, value, known[key], source)
+    sections = {
+        name: section(**{f.name: checked[f.name] for f in fields(section) if f.name in checked})
+        for name, section in _sections().items()
+    }
+    return RunConfig(**sections)
+
+
+def override(config: RunConfig, **values: Any) -> RunConfig:
+    """Return a copy with some keys replaced; see `from_flat` for errors."""
+    return from_flat({**to_flat(config), **values})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a flat YAML mapping.
+
+    Raises:
+        PretaskError: no such file, or not a mapping.
+    """
+    if not path.is_file():
+        raise PretaskError(
+            f"no configuration file {path}: give a YAML file, or a recipe's name with --recipe"
+        )
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PretaskError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise PretaskError(f"{path} must hold `key: value` lines, one per setting")
+    return content
+
+
+def load_config(path: Path | str, **overrides: Any) -> RunConfig:
+    """Read a configuration file, flags of which may be overridden.
+
+    Raises:
+        PretaskError: see `read_yaml` and `from_flat`.
+    """
+    return from_flat({**read_yaml(Path(path)), **overrides}, source=str(path))
+
+
+def save_config(config: RunConfig, path: Path) -> None:
+    """Write every key of the configuration as YAML."""
+    content = {key: list(v) if isinstance(v, tuple) else v for key, v in to_flat(config).items()}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def merge_for_resume(asked: RunConfig, saved: RunConfig, folder: Path) -> RunConfig:
+    """Return what a resumed run uses: the saved values, or the asked ones where they cannot change the result.
+
+    A key of `DECIDED_AT_START` that is left open takes what the first start decided.
+
+    Raises:
+        PretaskError: the configurations differ; the first differing key is named with both values.
+    """
+    old, new = to_flat(saved), to_flat(asked)
+    for key, value in new.items():
+        if key in MAY_DIFFER_ON_RESUME:
+            old[key] = value
+        elif value != old[key] and not (key in DECIDED_AT_START and value in _OPEN):
+            raise PretaskError(
+                f"{folder} was started with {key} = {old[key]}, now {key} = {value} is asked: "
+                "give the same settings to resume, or another --name for a new run"
+            )
+    return from_flat(old)
+
+
+def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
+    """Return the value as the key's type, or raise the error that tells what is allowed."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for option in options:
+        accepted, converted = _convert(value, option)
+        if accepted:
+            return converted
+    allowed = " or ".join(_describe(option) for option in options)
+    raise PretaskError(f"{key} = {value!r} in {source} is not allowed: give {allowed}")
+
+
+def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint), value
+    if get_origin(hint) is tuple:
+        items = [value] if isinstance(value, str | float | int) else value
+        if not isinstance(items, list | tuple):
+            return False, value
+        converted = [_convert(item, get_args(hint)[0]) for item in items]
+        return all(ok for ok, _ in converted), tuple(item for _, item in converted)
+    if hint is type(None):
+        return value is None, value
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        return _as_float(value)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool)), value
+
+
+def _as_float(value: float | str) -> tuple[bool, Any]:
+    """YAML reads `1e-4` as a string; it is a number all the same."""
+    try:
+        return True, float(value)
+    except ValueError:
+        return False, value
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return f"a list of {_describe(get_args(hint)[0])}"
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        bool: "true or false",
+        type(None): "nothing",
+    }
+    return names.get(hint, str(hint))

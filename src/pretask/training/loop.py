@@ -1,0 +1,195 @@
+"""The training loop, to be read from top to bottom.
+
+Points where the host waits for the device: every `log_every` steps (loss and accuracy), at each checkpoint, and at
+the end of an epoch. Nothing else in a step waits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from rich.console import Console
+from torch.nn.utils import get_total_norm
+
+from pretask.data.loader import Loader
+from pretask.errors import Interrupted, PretaskError
+from pretask.methods import Method
+from pretask.training.adversary import make_adversary
+from pretask.training.config import RunConfig, SessionConfig
+from pretask.training.display import Display
+from pretask.training.distributed import share_batch_statistics
+from pretask.training.meter import Meter
+from pretask.training.mixing import make_mixing
+from pretask.training.optim import lr_schedule, make_average, make_optimizer, set_lr, training_length
+from pretask.training.run_folder import RunFolder
+from pretask.training.signals import stop_requests
+from pretask.training.snapshot import Position, restore_snapshot, save_snapshot
+
+Validate = Callable[[Method], dict[str, dict[str, Any]]]
+"""Metrics per inference of the method as it stands; the first inference's "top1" selects."""
+Save = Callable[[Method, Path], None]
+"""Writes the method's deployable classifier into a folder."""
+
+
+def fit(
+    method: Method, loader: Loader, config: RunConfig, folder: RunFolder, accelerator: Accelerator,
+    validate: Validate | None, save: Save, console: Console | None, title: str = "training",
+) -> tuple[Method, Position]:  # fmt: skip
+    """Train a method, or go on with a training that was stopped.
+
+    The weights that score best in `validate` go to the run folder through `save`; without `validate`, the last.
+
+    Returns:
+        the method with its last weights (averaged ones under EMA), and where the training ended.
+
+    Raises:
+        PretaskError: the loss is not finite, or the checkpoint does not fit.
+        Interrupted: on SIGINT or SIGTERM, after a checkpoint.
+    """
+    session, optim, device = config.session, config.optim, accelerator.device
+    epochs, total = training_length(optim, len(loader))
+    learning_rate = lr_schedule(optim, len(loader), total)
+    mix = make_mixing(method.num_classes, config.method.mixup, config.method.cutmix)
+    attack = make_adversary(config.method)
+
+    method = method.to(device)
+    if session.channels_last:
+        method = method.to(memory_format=torch.channels_last)
+    if accelerator.num_processes > 1 and session.sync_batch_norm:
+        share_batch_statistics(method, device)
+    optimizer = make_optimizer(method, optim)
+    average = make_average(method, optim.ema)
+    evaluated: Method = average.module if average is not None else method
+    position, meter = Position(), Meter()
+    torch.manual_seed(session.seed + 7919 * accelerator.process_index)  # ranks draw different views
+    if folder.checkpoint.is_file():
+        position, meter = restore_snapshot(folder.checkpoint, method, optimizer, average, accelerator)
+    folder.truncate_metrics(position.epoch)
+    if session.compile == "yes":
+        method.compile()
+    model = accelerator.prepare_model(method)
+
+    def require_sound() -> None:
+        _require_finite(meter.means().get("loss", 0.0), position, optim.lr)
+        _require_finite(float(get_total_norm(method.parameters())), position, optim.lr)
+
+    def checkpoint() -> None:
+        require_sound()
+        save_snapshot(folder.checkpoint, method, optimizer, average, position, meter, accelerator)
+
+    with Display(console, title, total, position.step) as display, stop_requests() as stop_requested:
+        saved_at = time.perf_counter()
+        for epoch in range(position.epoch, epochs):
+            model.train()
+            method.set_progress(min(1.0, epoch * len(loader) / total))
+            clock = time.perf_counter()
+            started, seen, waited = clock, position.images, position.waited
+            for batch in loader.epoch(epoch, start=position.batch):
+                position.waited += time.perf_counter() - clock
+                set_lr(optimizer, learning_rate(position.step))
+                images, labels = batch.images, batch.labels
+                if attack is not None:
+                    images = attack(method, images, labels)
+                if mix is not None:
+                    images, labels = mix(images, labels)
+                with torch.autocast(device.type, torch.bfloat16, enabled=session.precision == "bf16"):
+                    parts = model(images, labels)
+                accelerator.backward(parts["loss"])
+                if optim.clip_grad_norm is not None:
+                    accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                position.step += 1
+                position.batch += 1
+                position.images += len(batch.labels) * accelerator.num_processes
+                if average is not None:
+                    average.update(method, step=position.step)
+                meter.add(parts)
+
+                now = time.perf_counter()
+                position.seconds += now - clock
+                if position.step % session.log_every == 0:
+                    means = meter.means()
+                    _require_finite(means["loss"], position, optim.lr)
+                    display.step(position.step, means, (position.images - seen) / (now - started))
+                if stop_requested():
+                    checkpoint()
+                    raise Interrupted(
+                        f"stopped after step {position.step} of {total}; the same command goes on from there"
+                    )
+                if _due_within_epoch(session, position.step, now - saved_at, accelerator):
+                    checkpoint()
+                    saved_at = time.perf_counter()
+                if position.step == total:
+                    break
+                clock = time.perf_counter()
+
+            require_sound()
+            means = _over_ranks(meter, accelerator)
+            elapsed = time.perf_counter() - started
+            record: dict[str, Any] = {
+                "epoch": epoch + 1, "step": position.step, "lr": learning_rate(position.step - 1), "train": means,
+                "images_per_second": (position.images - seen) / elapsed,
+                "wait_share": (position.waited - waited) / elapsed, "seconds": position.seconds,
+            }  # fmt: skip
+            due = (epoch + 1) % session.eval_every == 0 or epoch + 1 == epochs
+            if validate is not None and due:
+                record["validation"] = validate(evaluated)
+                score = next(iter(record["validation"].values()))["top1"]
+                if score > position.best_score:
+                    position.best_score, position.selected_epoch = score, epoch + 1
+                    _on_main(accelerator, lambda: save(evaluated, folder.path))
+            elif validate is None and epoch + 1 == epochs:
+                position.selected_epoch = epochs
+                _on_main(accelerator, lambda: save(evaluated, folder.path))
+            if accelerator.is_main_process:
+                folder.append_metrics(record)
+            display.epoch(record, epochs)
+            position.epoch, position.batch, meter = epoch + 1, 0, Meter()
+            overdue = time.perf_counter() - saved_at >= session.checkpoint_seconds
+            if (
+                overdue
+                or epoch + 1 == epochs
+                or session.checkpoint_steps is not None
+                or accelerator.num_processes > 1
+            ):
+                checkpoint()
+                saved_at = time.perf_counter()
+    return evaluated, position
+
+
+def _due_within_epoch(session: SessionConfig, step: int, since: float, accelerator: Accelerator) -> bool:
+    """Whether a checkpoint is due: by steps where they are given, else by time where one process decides alone."""
+    if session.checkpoint_steps is not None:
+        return step % session.checkpoint_steps == 0
+    return accelerator.num_processes == 1 and since >= session.checkpoint_seconds
+
+
+def _on_main(accelerator: Accelerator, act: Callable[[], None]) -> None:
+    if accelerator.is_main_process:
+        act()
+    accelerator.wait_for_everyone()
+
+
+def _over_ranks(meter: Meter, accelerator: Accelerator) -> dict[str, float]:
+    means = meter.means()
+    if accelerator.num_processes == 1:
+        return means
+    all_means = gather_object([means])
+    return {name: sum(m[name] for m in all_means) / len(all_means) for name in means}
+
+
+def _require_finite(value: float, position: Position, lr: float) -> None:
+    """Stop where the loss, or the norm of the weights that a checkpoint would hold, is no number."""
+    if not math.isfinite(value):
+        raise PretaskError(
+            f"the loss or the weights became {value} by step {position.step} at learning rate {lr:g}: "
+            "type a smaller --lr or --clip-grad-norm 1; the last good checkpoint is kept"
+        )

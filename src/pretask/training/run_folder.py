@@ -1,0 +1,140 @@
+"""The run folder: configuration, environment, metrics, checkpoint and model, in plain formats."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pretask.errors import PretaskError
+from pretask.files import write_atomically, write_json
+from pretask.training.config import RunConfig
+from pretask.training.config_files import load_config, merge_for_resume, save_config
+
+_PACKAGES = ("pretask", "torch", "torchvision", "timm", "accelerate")
+
+
+class RunFolder:
+    """Paths and files of one run below `runs/<name>/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoint = path / "last" / "state.safetensors"
+        self.results = path / "results.json"
+        self.environment = path / "environment.json"
+
+    def open(self, config: RunConfig) -> RunConfig:
+        """Make the folder, or take up one that was started with the same configuration.
+
+        Returns:
+            the configuration to use: `config`, or the saved one where the run goes on.
+
+        Raises:
+            PretaskError: the folder holds a run of another configuration, or cannot be made.
+        """
+        if self.begun:
+            return merge_for_resume(config, load_config(self.config), self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PretaskError(
+                f"cannot make {self.path} ({error.strerror}): give another --runs folder"
+            ) from None
+        return config
+
+    def start(self, config: RunConfig, environment: dict[str, Any]) -> None:
+        """Write the resolved configuration and the environment, once per run."""
+        if not self.begun:
+            write_json(self.environment, environment)
+            save_config(config, self.config)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with: a configuration, and a checkpoint or results."""
+        return self.config.is_file() and (self.checkpoint.is_file() or self.finished)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its results."""
+        return self.results.is_file()
+
+    def read_results(self) -> dict[str, Any]:
+        """Return `results.json`.
+
+        Raises:
+            PretaskError: it is missing or damaged.
+        """
+        try:
+            content: dict[str, Any] = json.loads(self.results.read_text())
+        except (OSError, ValueError) as error:
+            raise PretaskError(
+                f"no readable results in {self.path} ({error}): run the training again"
+            ) from None
+        return content
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Add one line to `metrics.jsonl`."""
+        try:
+            with self.metrics.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise PretaskError(
+                f"cannot write {self.metrics} ({error.strerror}): free space, then resume"
+            ) from None
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return all complete lines of `metrics.jsonl`."""
+        if not self.metrics.is_file():
+            return []
+        records = []
+        for line in self.metrics.read_text().splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break  # the line that a kill cut short
+        return records
+
+    def truncate_metrics(self, epochs: int) -> None:
+        """Drop records after the first `epochs` epochs: those that a resumed run will write again."""
+        kept = [json.dumps(record) + "\n" for record in self.read_metrics() if record["epoch"] <= epochs]
+        if self.metrics.is_file():
+            write_atomically(self.metrics, lambda path: path.write_text("".join(kept)))
+
+
+def describe_environment(hardware: dict[str, str | int]) -> dict[str, Any]:
+    """Return versions, commit, hardware, command and time."""
+    return {
+        "command": command_line(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.system(),
+        "versions": {package: version(package) for package in _PACKAGES},
+        "commit": _commit(),
+        "hardware": hardware,
+    }
+
+
+def command_line() -> str:
+    """Return the command that started this process, as one would type it."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["pretask" if program in ("pretask", "__main__.py") else program, *sys.argv[1:]])
+
+
+def _commit() -> str | None:
+    source = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

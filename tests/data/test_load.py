@@ -1,0 +1,174 @@
+"""`load_data`: what it takes, and what it finds out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pretask.data import ArrayImages, FileImages, load_data, prepare
+from pretask.data.sources import SOURCES
+from pretask.errors import PretaskError
+
+RNG = np.random.default_rng(0)
+
+
+def save(path, size=(6, 6), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, (*size, 3), dtype=np.uint8)).convert(mode).save(path)
+
+
+@pytest.fixture
+def pets(tmp_path):
+    for kind in ("cat", "dog"):
+        for i in range(4):
+            save(tmp_path / "pets" / kind / f"{i}.png")
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def mixed(pets):
+    save(pets / "cat" / "large.png", (12, 300))
+    return pets
+
+
+def test_equal_sizes_are_decoded_into_memory(pets):
+    data = load_data(pets)
+    assert isinstance(data.train.images, ArrayImages)
+    assert data.train.images.describe(4) == "dog/0.png"
+    assert not data.mixed_sizes
+
+
+def test_large_sets_stay_in_files(pets):
+    data = load_data(pets, memory_limit=8 * 6 * 6 * 3 - 1)
+    assert isinstance(data.train.images, FileImages)
+    assert isinstance(load_data(pets, memory_limit=8 * 6 * 6 * 3).train.images, ArrayImages)
+
+
+def test_mixed_sizes_need_an_image_size(mixed):
+    with pytest.raises(PretaskError, match=r"from 6x6 to 12x300\): type --image-size 32"):
+        load_data(mixed)
+    data = load_data(mixed, image_size=16)
+    assert (data.image_size, data.mixed_sizes) == ((16, 16), True)
+    assert isinstance(data.train.images, FileImages)
+    assert data.train.images.read(4).shape == (3, 12, 300)
+    assert load_data(mixed, image_size=(8, 24)).image_size == (8, 24)
+
+
+def test_image_size_of_equal_sizes(pets):
+    data = load_data(pets, image_size=(8, 9))
+    assert data.image_size == (8, 9)
+    assert data.train.images.array.shape[2:] == (6, 6)
+
+
+def test_mixed_channels_need_a_decision(pets):
+    save(pets / "dog" / "grey.png", mode="L")
+    with pytest.raises(PretaskError, match="--channels 3"):
+        load_data(pets)
+    for channels in (1, 3):
+        data = load_data(pets, channels=channels)
+        assert data.channels == channels
+        assert data.train.images.array.shape == (9, channels, 6, 6)
+        assert len(data.mean) == channels
+
+
+@pytest.mark.parametrize("limit", [10**9, 0], ids=["in memory", "in files"])
+@pytest.mark.parametrize("size", [None, 8])
+def test_unreadable_images(pets, limit, size):
+    whole = (pets / "dog" / "0.png").read_bytes()
+    (pets / "dog" / "0.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PretaskError, match=r"cannot read .*dog/0.png \(.*\): .*--skip-bad"):
+        load_data(pets, memory_limit=limit, image_size=size)
+    (pets / "cat" / "1.png").write_text("no image")
+    with pytest.raises(PretaskError, match=r"cannot read 2 images, the first of them .*cat/1.png"):
+        load_data(pets, memory_limit=limit, image_size=size)
+    data = load_data(pets, memory_limit=limit, image_size=size, skip_bad=True)
+    assert len(data.train) == 6
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert [name.rsplit("pets/")[-1] for name in data.skipped] == ["cat/1.png", "dog/0.png"]
+    assert [data.train.images.describe(i) for i in (1, 3)] == ["cat/2.png", "dog/1.png"]
+    assert "2 unreadable images left out" in data.summary()
+
+
+def test_a_class_whose_images_are_all_unreadable(pets):
+    for i in range(4):
+        (pets / "dog" / f"{i}.png").write_text("no image")
+    with pytest.raises(PretaskError, match="class 'dog' of pets has no readable train image"):
+        load_data(pets, skip_bad=True)
+    for i in range(4):
+        (pets / "cat" / f"{i}.png").write_text("no image")
+    with pytest.raises(PretaskError, match="pets has no train images"):
+        load_data(pets, skip_bad=True)
+
+
+def test_large_sets_are_looked_through_by_header_only(pets, monkeypatch):
+    monkeypatch.setattr(prepare, "CHECKED_IMAGES", 3)
+    whole = (pets / "dog" / "3.png").read_bytes()
+    (pets / "dog" / "3.png").write_bytes(whole[:-40])
+    monkeypatch.setattr("pretask.data.statistics.MOST_DECODED", 1)
+    data = load_data(pets, memory_limit=0)
+    with pytest.raises(PretaskError, match=r"dog/3.png"):
+        data.train.images.read(7)
+    assert len(load_data(pets, memory_limit=0, skip_bad=True).train) == 7
+
+
+def test_a_finished_data_set_is_taken_as_it_is(pets):
+    data = load_data(pets)
+    assert load_data(data) is data
+    assert load_data(data, image_size=9).image_size == (9, 9)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("digit", {}, "unknown data set 'digit'; did you mean 'digits'.*class folders.*hf:OWNER/NAME"),
+        ("./nope", {}, "no file or folder nope"),
+        ("no/such/folder", {}, "no file or folder no/such/folder"),
+        ("photos.npz", {}, "no file or folder photos.npz"),
+        ("digits", {"channels": 2}, "channels must be 1 or 3, not 2"),
+        ("digits", {"image_size": 0}, "positive whole numbers, not 0"),
+        ("digits", {"image_size": (3, 4, 5)}, "one or two positive"),
+    ],
+)
+def test_refusals(source, options, message):
+    with pytest.raises(PretaskError, match=message) as caught:
+        load_data(source, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pets.zip", "is an archive: unpack it"),
+        ("pets.tar.gz", "is an archive: unpack it"),
+        ("cat.jpg", "is one image"),
+        ("notes.txt", "is no data set"),
+    ],
+)
+def test_files_of_other_kinds(tmp_path, name, message):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(PretaskError, match=message):
+        load_data(tmp_path / name)
+
+
+def test_a_folder_that_may_not_be_read(pets, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pretask.data.load.read_path", refuse)
+    with pytest.raises(PretaskError, match=r"cannot read .*pets \(Permission denied\)"):
+        load_data(pets)
+
+
+def test_every_source_says_what_it_is():
+    for name in SOURCES.names():
+        about = (SOURCES.get(name).__doc__ or "").splitlines()[0]
+        assert any(figure.isdigit() for figure in about), name
+
+
+def test_the_package_imports_without_torch():
+    code = "import sys, pretask.data; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

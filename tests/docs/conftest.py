@@ -1,0 +1,86 @@
+"""A folder with the photos, faulty data sets and trained runs that the pages speak of."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pretask import cli
+
+SMALL = "--backbone resnet8 --batch-size 8 --epochs 1 --device cpu --threads 1"
+
+
+def draw(path: Path, *shape: int) -> None:
+    """Save noise of shape (height, width) or (height, width, 3)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(path.name)).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+
+
+def draw_folder(folder: Path, classes: str, *shape: int, count: int = 12) -> None:
+    """Make a folder of class folders."""
+    for kind in classes.split():
+        for number in range(count):
+            draw(folder / kind / f"{number:03}.png", *shape)
+
+
+def cut(path: Path) -> None:
+    """Leave the first bytes of a file only, as a copy that was broken off does."""
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def run(command: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(command.split()[1:])
+    assert left.value.code == 0, command
+
+
+def make_data(top: Path) -> None:
+    for name in ("photos", "new", "broken"):
+        draw_folder(top / name, "cat dog fox", 32, 32, 3)
+    draw_folder(top / "one", "cat", 32, 32, 3)
+    draw_folder(top / "oblong", "cat dog", 24, 32, 3)
+    draw_folder(top / "grey", "cat dog", 32, 32)
+    draw_folder(top / "other", "cat dog wolf", 32, 32, 3)
+    for name in ("sizes", "mixed"):
+        draw_folder(top / name, "cat dog", 32, 32, 3)
+    draw(top / "sizes/cat/large.png", 48, 64, 3)
+    draw(top / "mixed/cat/grey.png", 32, 32)
+    cut(top / "broken/cat/003.png")
+    (top / "empty").mkdir()
+    (top / "photos.zip").write_bytes(b"")
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 2, -1])
+    np.savez(top / "labels.npz", train_images=images, train_labels=labels)
+    (top / "typo.yaml").write_text("epohcs: 3\n")
+    (top / "wrong.yaml").write_text("epochs: many\n")
+    (top / "mine.yaml").write_text("data: photos\n")
+
+
+def make_runs(top: Path) -> None:
+    run(f"pretask train --data photos {SMALL} --name photos")
+    run(f"pretask train --data photos {SMALL} --method sla-sd")
+    for name, damaged in (("damaged", "model.safetensors"), ("cut", "last/state.safetensors")):
+        shutil.copytree(top / "runs/photos", top / "runs" / name)
+        cut(top / "runs" / name / damaged)
+    (top / "runs/cut/results.json").unlink()
+
+
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("workshop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(top)
+        make_data(top)
+        make_runs(top)
+    return top
+
+
+@pytest.fixture
+def workshop(_made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, as the working directory of one test."""
+    monkeypatch.chdir(_made)
+    return _made

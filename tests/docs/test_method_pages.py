@@ -1,0 +1,94 @@
+"""What the pages of the methods tell of options, layers, tasks, gates and ceilings, against the code."""
+
+from __future__ import annotations
+
+import re
+from math import prod
+
+import pytest
+from doc_pages import DOCS, quoted, rows, small_method
+
+from pretask.backbones import create_backbone
+from pretask.backbones.layers import share_after
+from pretask.methods import METHODS
+from pretask.methods.auxiliary import AuxiliaryTasks
+from pretask.methods.gate import GATES
+from pretask.pretexts import PRETEXTS, create_pretext
+from pretask.pretexts.spec import options_of
+from pretask.studies.variants import parse_variants
+from pretask.training.config_files import from_flat
+
+SSFE, GSSL = DOCS / "methods/ssfe.md", DOCS / "methods/gssl.md"
+
+
+@pytest.mark.parametrize("name", ["discard", "discard-region"])
+def test_options_of_masks_are_listed_with_their_defaults(name):
+    written = "".join(
+        f":{option.strip('`')}={default}" for option, default, _ in rows(SSFE, f"option of `{name}`")
+    )
+    options = options_of(PRETEXTS.get(name))
+    assert re.findall(r":(\w+)=", written) == list(options)
+    assert create_pretext(name + written).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("resnet20", 32), ("resnet32", 32), ("resnet56", 32), ("resnet18", 224)]
+)
+def test_layers_are_there_and_cost_what_is_told(name, size):
+    backbone = create_backbone(name, image_size=(size, size))
+    ((layers, last),) = [
+        quoted_cells[1:] for quoted_cells in _quoted_rows("network") if name in quoted_cells[0]
+    ]
+    assert {*layers, *last} <= set(dict(backbone.layer_root.named_modules()))
+    for network, _, cost, _ in rows(SSFE, "network and task"):
+        if quoted(network) == [name]:
+            assert cost == f"+{300 * share_after(backbone, last[0]):.0f} %"
+
+
+def _quoted_rows(heading: str) -> list[list[list[str]]]:
+    return [[quoted(cell) for cell in cells] for cells in rows(SSFE, heading)]
+
+
+def test_an_identity_leaves_nothing_unmasked():
+    assert "unmasked" not in small_method("ssfe", "discard:identity=yes").inferences
+
+
+def test_presets_are_listed_with_their_tasks():
+    listed = {quoted(name)[0]: tuple(quoted(tasks)) for name, tasks, _ in rows(GSSL, "method")}
+    kinds = {name: METHODS.get(name) for name in METHODS.names()}
+    tasks = {n: kind.default_pretexts for n, kind in kinds.items() if issubclass(kind, AuxiliaryTasks)}
+    assert listed == tasks
+    gated = {quoted(name)[0] for name, _, gate in rows(GSSL, "method") if gate == "yes"}
+    assert gated == {name for name in listed if small_method(name).has_gate}
+
+
+def test_tasks_are_listed_with_labels_and_options():
+    for name, count, says, options in rows(GSSL, "task"):
+        task = PRETEXTS.get(quoted(name)[0])
+        assert task().num_labels == int(count)
+        assert quoted(options) == list(options_of(task))
+        if "RGB" in says:
+            assert ", ".join(task().label_names()) in says
+
+
+def test_gates_are_listed():
+    listed = {quoted(name)[0]: weights for name, weights, _ in rows(GSSL, "gate")}
+    assert set(listed) == set(GATES)
+    default = from_flat({}).method.gate[0]
+    assert [gate for gate, weights in listed.items() if "(default)" in weights] == [default]
+
+
+def test_ceilings_are_those_of_look_alike_labels():
+    ceilings = dict(re.findall(r"([\d.]+) % in\s`([\w-]+)`", GSSL.read_text()))
+    assert set(ceilings.values()) == {"lorot", "gssl-flip", "gssl-perm", "gssl"}
+    for told, method in ceilings.items():
+        tasks = METHODS.get(method).default_pretexts
+        unchanged = prod(1 / create_pretext(task).num_actions for task in tasks)
+        assert float(told) == pytest.approx(100 * (1 - unchanged * 3 / 4), abs=0.05)
+
+
+def test_the_example_of_variants_has_as_many_rows_as_is_told():
+    config = from_flat({"gate": ["frozen", "learned", "uniform"]})
+    assert len(parse_variants(("baseline", "lorot", "gssl"), config)) == 5
+    control = "gssl:pretext_weight=0:gate=uniform"
+    assert [variant.name for variant in parse_variants((control,), config)] == [control]

@@ -1,0 +1,82 @@
+"""The study report over a made-up study."""
+
+from __future__ import annotations
+
+import pytest
+from report_samples import sample_study
+
+from pretask.reports import write_study_report
+from pretask.reports.study_report import study_page
+
+
+def test_the_report_is_one_sound_file(tmp_path, read_page):
+    path = write_study_report(sample_study(), tmp_path / "a" / "report.html")
+    text = read_page(path.read_text())
+    for expected in ("digits-compare", "Equal epochs", "Equal compute", "How it was measured", "torch"):
+        assert expected in text
+    assert "pretask compare --data digits" in text
+    assert "not adjusted for 5 comparisons" in text
+
+
+def test_every_row_stands_with_its_spread_and_interval(read_page):
+    study = sample_study()
+    text = read_page(study_page(study))
+    for row in study["rows"]:
+        top1 = row["test"]["top1"]
+        assert f"{100 * top1['mean']:.2f} ± {100 * top1['std']:.2f}" in text
+        if row["difference"]:
+            low = f"{100 * row['difference']['low']:+.2f}".replace("-", "−")
+            assert f"[{low}, " in text
+
+
+def test_one_seed_has_neither_spread_nor_interval(read_page):
+    text = read_page(study_page(sample_study(seeds=1)))
+    assert "±" not in text
+    assert "nothing can be said beyond one seed" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"selection": "test"}, "selected on the test set, as was asked for: all figures are optimistic"),
+        ({"failures": ["sla-seed1: NaN"]}, "1 run failed and are missing here: sla-seed1: NaN"),
+        ({"curves": [], "failures": None}, "Equal epochs"),
+        ({"name": "<i>x</i>"}, "<i>x</i>"),
+        ({"level": 0.9}, "90 % interval"),
+    ],
+)
+def test_what_a_study_may_be(read_page, change, expected):
+    assert expected in read_page(study_page(sample_study() | {"curves": []} | change))
+
+
+def test_long_tailed_figures_come_by_group_and_rare_ones_are_folded(read_page):
+    study = sample_study() | {"curves": []}
+    for row in study["rows"]:
+        group = {"mean": 0.5, "std": 0.01, "values": [0.5] * 3}
+        row["test"] |= {"many": group, "few": group, "medium": {"mean": None}, "loss": group}
+    text = read_page(study_page(study))
+    assert "top-1 % difference balanced % many % few % ECE %" in text
+    assert "medium" not in text
+    assert "More figures method inference NLL" in text
+
+
+def test_balanced_accuracy_is_left_out_where_it_is_the_top1_again(read_page):
+    study = sample_study() | {"curves": []}
+    for row in study["rows"]:
+        row["test"]["balanced"] = row["test"]["top1"]
+    assert "balanced" not in read_page(study_page(study))
+
+
+def test_runs_that_both_budgets_share_are_drawn_in_both(read_page):
+    document = study_page(sample_study())
+    training = document[document.index("<h2>Training</h2>") :]
+    equal_compute = training[training.index("<h3>Equal compute</h3>") :]
+    legend = equal_compute[: equal_compute.index("</ul>")]
+    assert [name in legend for name in ("baseline", "sla", "ssfe", "gssl")] == [True] * 4
+
+
+def test_a_row_without_some_seeds_tells_how_many_it_has(read_page):
+    study = sample_study()
+    study["rows"][1]["seeds"] = [0, 1]
+    text = read_page(study_page(study))
+    assert "time cost seeds" in text

@@ -1,0 +1,155 @@
+"""A small study on embedded digits: what it writes, what it repeats, how it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pretask import experiment
+from pretask.errors import PretaskError
+from pretask.studies import execute
+from pretask.studies.compare import compare
+from pretask.studies.plan import EQUAL_EPOCHS, Plan
+from pretask.studies.summary import rows
+from pretask.studies.variants import Variant
+from pretask.training.config_files import from_flat
+
+
+def settings(folder: Path, **more):
+    small = {
+        "data": "digits", "per_class": 5, "backbone": "resnet8", "epochs": 1, "batch_size": 25, "threads": 1,
+        "device": "cpu", "runs": str(folder), "name": "study",
+    }  # fmt: skip
+    return from_flat({**small, **more})
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("studies")
+    return compare(settings(folder), ("baseline", "sla"), seeds=2, equal_compute=True)
+
+
+def test_rows_and_differences(study) -> None:
+    table = {(r["budget"], r["method"], r["inference"]): r for r in study["rows"]}
+    assert list(table) == [
+        (budget, *row)
+        for budget in ("equal-epochs", "equal-compute")
+        for row in (("baseline", "single"), ("sla", "aggregated"), ("sla", "single"))
+    ]
+    reference = table["equal-epochs", "baseline", "single"]
+    assert reference["difference"] is None
+    for budget in ("equal-epochs", "equal-compute"):
+        base = table[budget, "baseline", "single"]["test"]["top1"]["values"]
+        own = table[budget, "sla", "aggregated"]
+        differences = [a - b for a, b in zip(own["test"]["top1"]["values"], base, strict=True)]
+        assert own["difference"]["mean"] == pytest.approx(sum(differences) / 2)
+        assert own["difference"]["low"] <= own["difference"]["mean"] <= own["difference"]["high"]
+    assert table["equal-compute", "baseline", "single"]["epochs"] == 4
+    assert (
+        table["equal-compute", "baseline", "single"]["cost"]
+        == table["equal-epochs", "sla", "single"]["cost"]
+        == 4
+    )
+
+
+def test_all_methods_see_the_same_splits(study) -> None:
+    folder = Path(study["folder"])
+    for seed in (0, 1):
+        facts = [
+            json.loads((folder / f"{m}-epochs1-seed{seed}/results.json").read_text())["data"]
+            for m in ("baseline", "sla")
+        ]
+        assert facts[0] == facts[1]
+
+
+def test_files(study) -> None:
+    folder = Path(study["folder"])
+    assert json.loads((folder / "study.json").read_text())["rows"] == study["rows"]
+    assert (folder / "table.md").read_text().count("| baseline | single |") == 2
+    page = (folder / "report.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "aggregated" in page
+
+
+def test_finished_runs_are_not_made_again(study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a finished run was started")
+
+    monkeypatch.setattr(experiment, "train", refuse)
+    folder = Path(study["folder"])
+    again = compare(settings(folder.parent), ("baseline", "sla"), seeds=2, equal_compute=True)
+    assert again["rows"] == study["rows"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [(PretaskError("no luck"), "no luck"), (MemoryError("too big"), "MemoryError: too big")],
+)
+def test_a_failed_run_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, line: str
+) -> None:
+    real = experiment.train
+
+    def fail_on_sla(config, data=None):
+        if config.method.method == "sla":
+            raise fault
+        return real(config, data)
+
+    monkeypatch.setattr(execute.experiment, "train", fail_on_sla)
+    study = compare(settings(tmp_path), ("sla", "baseline"), seeds=1)
+    assert study["failures"] == [f"sla-epochs1-seed0: {line}"]
+    assert [r["method"] for r in study["rows"]] == ["baseline"]
+
+
+def test_summary_of_known_results() -> None:
+    """Figures by hand: baseline 0.5, 0.6; sla 0.7, 0.7 over two seeds."""
+    baseline, sla = Variant("baseline", "baseline"), Variant("sla", "sla")
+    plan = Plan((baseline, sla), (0, 1), {EQUAL_EPOCHS: {baseline: 3, sla: 3}})
+
+    def result(cell, top1: float):
+        test = {"top1": top1, "balanced": top1, "ece": 0.1}
+        return {
+            "inferences": {"single": {"selected": {"test": test}, "last": {"test": test}}},
+            "default_inference": "single", "seconds": 2.0, "views": 4,
+            "work_images": 10 if cell.method == "baseline" else 40,
+        }  # fmt: skip
+
+    tops = {("baseline", 0): 0.5, ("baseline", 1): 0.6, ("sla", 0): 0.7, ("sla", 1): 0.7}
+    table = rows(plan, {cell: result(cell, tops[cell.method, cell.seed]) for cell in plan.cells()})
+    assert table[0]["test"]["top1"]["mean"] == pytest.approx(0.55)
+    assert table[0]["test"]["top1"]["std"] == pytest.approx(0.0707107, abs=1e-6)
+    assert table[1]["difference"]["mean"] == pytest.approx(0.15)
+    assert table[1]["difference"]["high"] == pytest.approx(0.15 + 12.7062 * 0.05, abs=1e-4)
+    assert [r["cost"] for r in table] == [1, 4]
+
+
+@pytest.mark.slow
+def test_a_stopped_study_of_several_jobs_ends_soon_and_goes_on(tmp_path: Path) -> None:
+    """SIGINT to the group, as Ctrl-C sends it: no further run starts, and the same command finishes the study."""
+    command = [
+        sys.executable, "-m", "pretask", "compare", "--data", "digits", "--per-class", "8", "--backbone", "resnet8",
+        "--batch-size", "20", "--epochs", "80", "--eval-every", "40", "--device", "cpu", "--threads", "1",
+        "--methods", "baseline", "--seeds", "4", "--jobs", "2", "--runs", str(tmp_path), "--name", "study",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.time() + 100
+    while len(list(tmp_path.glob("study/*/metrics.jsonl"))) < 2 and time.time() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.strip().endswith("the same command goes on from there")
+    started = {path.parent.name for path in tmp_path.glob("study/*/config.yaml")}
+    assert len(started) == 2
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "[4/4]" in done.stdout

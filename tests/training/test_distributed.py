@@ -1,0 +1,118 @@
+"""Two ranks on gloo give the gradient of one process over the union of their batches, for every method."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pretask.backbones import create_backbone
+from pretask.methods import GATES, METHODS, GateOptions, Method, MethodParts, create_method
+from pretask.methods.auxiliary import AuxiliaryTasks
+from pretask.methods.dropout import FeatureDropout
+from pretask.methods.multi_view import MultiViewMethod
+from pretask.training.distributed import share_batch_statistics
+
+CASES = [*METHODS.names(), *(f"gssl:{gate}" for gate in GATES)]
+
+
+def build(case: str, first: int = 0) -> Method:
+    """Make a method, its draws by an image's place in the batch, which begins at image `first`."""
+    name, _, gate = case.partition(":")
+    torch.manual_seed(0)
+    parts = MethodParts(
+        backbone=create_backbone("resnet8", image_size=(8, 8)),
+        class_counts=torch.tensor([4, 4, 4]),
+        mean=(0.3,) * 3,
+        std=(0.2,) * 3,
+        gate=GateOptions(gate or "learned", (1.0, 2.0, 3.0)),
+    )
+    method = create_method(name, parts).double()
+    if isinstance(method, AuxiliaryTasks):
+        method.embed_changed = lambda images: (
+            method.encoder(images),
+            [(torch.arange(len(images)) + first) * 5 % task.num_labels for task in method.pretexts],
+        )
+    elif isinstance(method, MultiViewMethod) and method.drawn is not None:
+        labels = [(torch.arange(n) + first) * 5 % method.encoder.num_labels for n in range(9)]
+        method.embed_views = lambda images: (
+            method.encoder.transform(images, labels[len(images)]),
+            labels[len(images)],
+        )
+    elif isinstance(method, FeatureDropout):
+        method.rate = 0.0
+    return method
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return torch.rand(8, 3, 8, 8, generator=generator, dtype=torch.float64), torch.arange(8) % 3
+
+
+def on_rank(rank: int, port: int, folder: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    images, labels = (part[rank * 4 : rank * 4 + 4] for part in batch())
+    for name in CASES:
+        method = build(name, first=rank * 4)
+        share_batch_statistics(method, torch.device("cpu"))
+        model = DistributedDataParallel(method)
+        model(images, labels)["loss"].backward()
+        if rank == 0:
+            saved = {
+                "gradients": {k: p.grad for k, p in method.named_parameters()},
+                "buffers": dict(method.named_buffers()),
+            }
+            torch.save(saved, Path(folder) / f"{name}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(on_rank, args=(29517 + os.getpid() % 1000, str(folder)), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_equal_one_process_over_the_union(two_ranks: Path, name: str) -> None:
+    method = build(name)
+    method(*batch())["loss"].backward()
+    saved = torch.load(two_ranks / f"{name}.pt", weights_only=True)
+    for key, parameter in method.named_parameters():
+        torch.testing.assert_close(saved["gradients"][key], parameter.grad, rtol=1e-9, atol=1e-11, msg=key)
+    for key, buffer in method.named_buffers():
+        torch.testing.assert_close(saved["buffers"][key], buffer, rtol=1e-6, atol=1e-8, msg=key)
+
+
+def test_without_shared_statistics_the_gradient_differs() -> None:
+    """The check above can fail: separate batch statistics give another gradient."""
+    union, halves = build("baseline"), build("baseline")
+    images, labels = batch()
+    union(images, labels)["loss"].backward()
+    for part in (slice(0, 4), slice(4, 8)):
+        (halves(images[part], labels[part])["loss"] / 2).backward()
+    differences = [
+        (a.grad - b.grad).abs().max().item()
+        for a, b in zip(union.parameters(), halves.parameters(), strict=True)
+    ]
+    assert max(differences) > 1e-3
+
+
+def test_conversion_keeps_names_weights_and_evaluation() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4)))
+    network(torch.rand(3, 1, 6, 6))
+    before = copy.deepcopy(network).eval()
+    after = share_batch_statistics(network, torch.device("cpu")).eval()
+    assert list(after.state_dict()) == list(before.state_dict())
+    x = torch.rand(2, 1, 6, 6)
+    assert torch.equal(after(x), before(x))
