@@ -88,7 +88,7 @@ def test_name_tells_method_data_and_imbalance(name):
     assert config.data.data == data_of(name)
     assert config.data.imbalance == (100 if name.startswith("lt-") else None)
     assert config.method.adversarial == ("pgd10" if name.startswith("adv-") else "none")
-    assert config.method.epsilon == 8
+    assert config.method.epsilon == (8 if name.startswith("adv-") else None)
 
 
 @pytest.mark.parametrize("name", NAMES)
