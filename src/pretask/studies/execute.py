@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 
+import torch
 from rich.console import Console
 
 from pretask import experiment
 from pretask.data import ImageData
 from pretask.errors import Interrupted, PretaskError
 from pretask.training.config import RunConfig
+from pretask.training.config_files import override
 from pretask.training.run_folder import RunFolder
 
 
@@ -26,7 +28,7 @@ def execute(
     """Make every run that has no results yet.
 
     Args:
-        configs: of the runs.
+        configs: of the runs; several at a time share the processor's threads evenly where they name no number.
         folders: where each goes; finished ones are skipped.
         jobs: runs at a time, each in its own process.
         console: for a line per finished run.
@@ -56,7 +58,9 @@ def _one_by_one(todo: Sequence[RunConfig], progress: _Count, data: ImageData | N
 def _side_by_side(todo: Sequence[RunConfig], jobs: int, progress: _Count) -> list[str]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = {pool.submit(_train_in_worker, config): config.session.name for config in todo}
+        futures = {
+            pool.submit(_train_in_worker, share_threads(config, jobs)): config.session.name for config in todo
+        }
         try:
             return _gather(((futures[f], f.result) for f in as_completed(futures)), progress)
         except BaseException as error:
@@ -64,6 +68,13 @@ def _side_by_side(todo: Sequence[RunConfig], jobs: int, progress: _Count) -> lis
             if isinstance(error, Interrupted | KeyboardInterrupt):
                 raise Interrupted("the study was stopped; the same command goes on from there") from None
             raise
+
+
+def share_threads(config: RunConfig, jobs: int) -> RunConfig:
+    """Return a configuration whose run leaves room for `jobs - 1` others: threads that wait for a core spin."""
+    if config.session.threads is not None:
+        return config
+    return override(config, threads=max(1, torch.get_num_threads() // jobs))
 
 
 def _gather(
