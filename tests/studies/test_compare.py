@@ -141,26 +141,46 @@ def test_jobs_share_the_threads_of_the_processor(tmp_path: Path) -> None:
     assert execute.share_threads(given, 2).session.threads == 3
 
 
-@pytest.mark.slow
-def test_a_stopped_study_of_several_jobs_ends_soon_and_goes_on(tmp_path: Path) -> None:
-    """SIGINT to the group, as Ctrl-C sends it: no further run starts, and the same command finishes the study."""
+def start_study(folder: Path) -> subprocess.Popen[str]:
+    """Start four runs, two at a time, in a process group of their own, and wait until two are under way."""
     command = [
         sys.executable, "-m", "pretask", "compare", "--data", "digits", "--per-class", "8", "--backbone", "resnet8",
         "--batch-size", "20", "--epochs", "80", "--eval-every", "40", "--device", "cpu", "--threads", "1",
-        "--methods", "baseline", "--seeds", "4", "--jobs", "2", "--runs", str(tmp_path), "--name", "study",
+        "--methods", "baseline", "--seeds", "4", "--jobs", "2", "--runs", str(folder), "--name", "study",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     deadline = time.time() + 100
-    while len(list(tmp_path.glob("study/*/metrics.jsonl"))) < 2 and time.time() < deadline:
+    while len(list(folder.glob("study/*/metrics.jsonl"))) < 2 and time.time() < deadline:
         time.sleep(0.05)
+    return process
+
+
+def assert_two_were_started_and_the_study_goes_on(folder: Path, command: list[str]) -> None:
+    assert len({path.parent.name for path in folder.glob("study/*/config.yaml")}) == 2
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "[4/4]" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_stopped_study_of_several_jobs_ends_soon_and_goes_on(tmp_path: Path) -> None:
+    """SIGINT to the group, as Ctrl-C sends it: no further run starts, and the same command finishes the study."""
+    process = start_study(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert errors.strip().endswith("the same command goes on from there")
-    started = {path.parent.name for path in tmp_path.glob("study/*/config.yaml")}
-    assert len(started) == 2
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert "[4/4]" in done.stdout
+    assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)
+
+
+@pytest.mark.slow
+def test_the_workers_of_a_killed_study_stop_too(tmp_path: Path) -> None:
+    """`kill -9` of the study alone: its workers save and end instead of training on unseen."""
+    process = start_study(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)  # the pipes close when the last worker has gone
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
@@ -37,3 +38,33 @@ def mean_over_ranks(value: Tensor) -> Tensor:
     """Return the mean of a tensor over all processes, or the tensor itself where there is one."""
     total = sum_over_ranks(value)
     return total if total is value else total / dist.get_world_size()
+
+
+class _Gather(Function):
+    """All-gather whose gradient is what all processes together send back to the own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.count = len(rows)
+        shards = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(shards, rows.contiguous())
+        return torch.cat(shards)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        first = dist.get_rank() * ctx.count
+        return total[first : first + ctx.count]
+
+
+def gather_over_ranks(rows: Tensor) -> Tensor:
+    """Return the rows [W·B, …] of all processes, in their order; the tensor itself where there is one process.
+
+    A loss of the gathered rows, the mean of whose gradients over processes is taken, has the gradient that one process
+    with all rows would have.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from multiprocessing.connection import wait
 
 import torch
 from rich.console import Console
@@ -57,7 +61,7 @@ def _one_by_one(todo: Sequence[RunConfig], progress: _Count, data: ImageData | N
 
 def _side_by_side(todo: Sequence[RunConfig], jobs: int, progress: _Count) -> list[str]:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_stop_with_parent) as pool:
         futures = {
             pool.submit(_train_in_worker, share_threads(config, jobs)): config.session.name for config in todo
         }
@@ -94,6 +98,18 @@ def _gather(
     return failures
 
 
+def _stop_with_parent() -> None:
+    """In a worker: stop as on SIGTERM, with a checkpoint, when the process that runs the study is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 _stopped = False  # in a worker: the user has stopped the study
 
 
@@ -106,6 +122,9 @@ def _train_in_worker(config: RunConfig) -> dict[str, object]:
         return experiment.train(config)
     except Interrupted:
         _stopped = True
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            os._exit(130)  # nobody is left to hear of it, or to end the wait for a next run
         raise
 
 

@@ -1,0 +1,150 @@
+"""The contract of pre-training: two views of each image, their embeddings, and a loss without labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from pretask.backbones import Backbone
+from pretask.errors import PretaskError
+from pretask.methods.encoder import Encoder
+from pretask.methods.normalize import Normalize
+from pretask.pretraining.average import MovingAverage
+from pretask.pretraining.base import HeadOptions, create_base
+from pretask.pretraining.collapse import spread
+from pretask.pretraining.embedding import Embedding
+from pretask.pretraining.strengths import Strength
+from pretask.pretraining.trimix_options import TriMixOptions
+from pretask.pretraining.views import RandomViews
+from pretask.registry import Registry
+
+FORWARD_SHARE = 1 / 3
+"""Of a forward and backward pass, what the forward pass takes."""
+
+
+@dataclass(frozen=True)
+class ObjectiveParts:
+    """What an objective is built from.
+
+    Attributes:
+        backbone: normalised images [B, C, H, W] → features [B, D].
+        mean, std: of the training pixels in [0, 1], per channel.
+        strength: of the views.
+        base: name of the base.
+        heads: sizes of projector and predictor.
+        target: "auto" is the base's own kind.
+        target_momentum: m of the moving average at the beginning.
+        stop_gradient: whether targets are without gradient, as published; for experiments on collapse.
+        mix: of mixing objectives.
+    """
+
+    backbone: Backbone
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    strength: Strength
+    base: str = "byol"
+    heads: HeadOptions = field(default_factory=HeadOptions)
+    target: str = "auto"
+    target_momentum: float = 0.99
+    stop_gradient: bool = True
+    mix: TriMixOptions = field(default_factory=TriMixOptions)
+
+
+class Objective(nn.Module, ABC):
+    """Images in [0, 1] → a loss that draws views of each image together. Labels are never read.
+
+    Attributes:
+        encoder: images → features [B, D]; what is kept when the heads are thrown away.
+        passes_per_image: forward-backward passes through the backbone for each image of a step; a forward pass
+            without gradient counts a third.
+    """
+
+    num_classes = 0
+
+    def __init__(self, parts: ObjectiveParts) -> None:
+        super().__init__()
+        facts = parts.backbone.facts
+        self.parts = parts
+        self.encoder = Encoder(parts.backbone, Normalize(parts.mean, parts.std))
+        self.base = create_base(parts.base, parts.backbone.num_features, parts.heads)
+        self.augment = RandomViews(parts.strength, facts.image_size, facts.in_channels)
+        kind = self.base.default_target if parts.target == "auto" else parts.target
+        _check_target(kind, parts)
+        online = (self.encoder, self.base.projector)
+        self.average = MovingAverage(online, parts.target_momentum) if kind == "average" else None
+        self.passes_per_image = self.passes()
+
+    def passes(self) -> float:
+        """Return what a step costs per image: here two views, and their targets."""
+        return 2.0 + (2 * FORWARD_SHARE if self.average is not None else 0.0)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network."""
+        return self.encoder.backbone
+
+    def summary(self) -> str:
+        """Return what the objective is made of, in a few words."""
+        return f"base {self.parts.base}, targets from {'a moving average' if self.average else 'the network'}"
+
+    def set_progress(self, fraction: float) -> None:
+        """Tell which share of the training is done, 0 … 1."""
+        if self.average is not None:
+            self.average.set_progress(fraction)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the objective of one step.
+
+        Args:
+            images: [B, C, H, W] in [0, 1], B at least 2.
+            labels: not read.
+
+        Returns:
+            "loss", a scalar to differentiate, and detached scalars for the log; "spread" is 0 where all images have
+            one embedding.
+        """
+        if self.average is not None and self.training:
+            self.average.follow((self.encoder, self.base.projector))
+        parts, embeddings = self.objective(self.augment(images), self.augment(images))
+        return {**parts, "spread": spread(embeddings)}
+
+    @abstractmethod
+    def objective(self, first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return "loss" and its parts for two views [B, C, H, W], and embeddings [B, d] to watch."""
+
+    def embed(self, views: Tensor) -> Embedding:
+        """Return the embedding of one view of each image, with its target."""
+        features = self.encoder(views)
+        projected = self.base.projector(features)
+        return Embedding(features, projected, self.base.predictor(projected), self._target(views, projected))
+
+    def target_of(self, views: Tensor) -> Tensor:
+        """Return the target [B, d] alone, without gradient."""
+        if self.average is not None:
+            averaged: Tensor = self.average(views)
+            return averaged
+        own: Tensor = self.base.projector(self.encoder(views))
+        return own.detach()
+
+    def _target(self, views: Tensor, projected: Tensor) -> Tensor:
+        if self.average is not None:
+            averaged: Tensor = self.average(views)
+            return averaged
+        return projected.detach() if self.parts.stop_gradient else projected
+
+
+OBJECTIVES: Registry[type[Objective]] = Registry("pre-training objective", "pretask.pretraining")
+
+
+def _check_target(kind: str, parts: ObjectiveParts) -> None:
+    if kind == "average" and not parts.stop_gradient:
+        raise PretaskError(
+            "targets from a moving average carry no gradient: type --target online beside --no-stop-gradient"
+        )
+    if not 0 <= parts.target_momentum < 1:
+        raise PretaskError(
+            f"a moving average with momentum {parts.target_momentum:g} is not possible: "
+            "type --target-momentum with a number from 0 to below 1"
+        )

@@ -1,0 +1,134 @@
+"""TriMix, reconstructed: virtual embeddings, the extraction of the originals from them, and self-consistency.
+
+Bdair, Abdelhamid, Navab, Albarqouni, arXiv 2206.06023. There is no public code and only the abstract was at hand: it
+says that virtual embeddings come from a linear interpolation of the data, that the originals are extracted from them,
+and that a self-consistency term ties virtual to actual embeddings. The rest is put together from its relatives.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pretask.pretraining.embedding import Embedding, distance, moments
+from pretask.pretraining.mixing import Shares, draw_shares
+from pretask.pretraining.objective import OBJECTIVES, Objective, ObjectiveParts
+from pretask.pretraining.trimix_options import TriMixOptions
+
+
+@OBJECTIVES.register("trimix")
+class TriMix(Objective):
+    """TriMix (reconstructed): beside the base, mixed images whose embeddings hold both originals.
+
+    L = w_b·L_base + w_e·L_ext + w_s·L_sc with the virtual embedding zv = g(f(λ·x1 + (1−λ)·x1[π])),
+
+    - extraction, across views: L_ext = λ·D(q(zv), t2) + (1−λ)·D(q(zv), t2[π]);
+    - self-consistency, within a view: L_sc = mean ‖s(zv) − s(λ·t1 + (1−λ)·t1[π])‖² per feature, where s standardises
+      with t1's batch statistics, and targets carry no gradient.
+    """
+
+    def __init__(self, parts: ObjectiveParts) -> None:
+        super().__init__(parts)
+        size = parts.heads.size
+        self.unmix = UnmixingHead(size, parts.heads.hidden) if parts.mix.extraction == "unmixed" else None
+
+    def passes(self) -> float:
+        """Return what a step costs per image: a third view, unless features are mixed."""
+        return super().passes() + (0.0 if self.parts.mix.mixed == "latent" else 1.0)
+
+    def objective(self, first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the sum of the three losses; see `Objective.objective`."""
+        options = self.parts.mix
+        one, other = self.embed(first), self.embed(second)
+        shares = draw_shares(first, options.alpha, options.per_sample)
+        virtual = self.base.projector(self._virtual_features(first, second, one, shares))
+        own, across = partners(one.target, other.target, options, shares.order)
+        base = self.base.pair(one, other)
+        extraction = self._extraction(virtual, across, shares)
+        consistency = consistency_loss(virtual, own, shares, options.consistency)
+        loss = (
+            options.base_weight * base
+            + options.extraction_weight * extraction
+            + options.consistency_weight * consistency
+        )
+        named = {"base_loss": base, "extraction_loss": extraction, "consistency_loss": consistency}
+        return {"loss": loss, **{name: part.detach() for name, part in named.items()}}, one.projected
+
+    def _virtual_features(self, first: Tensor, second: Tensor, one: Embedding, shares: Shares) -> Tensor:
+        mixed = self.parts.mix.mixed
+        if mixed == "latent":
+            return shares.blend_partners(one.features)
+        images = shares.blend(first, second) if mixed == "views" else shares.blend_partners(first)
+        features: Tensor = self.encoder(images)
+        return features
+
+    def _extraction(self, virtual: Tensor, across: tuple[Tensor, Tensor], shares: Shares) -> Tensor:
+        if self.unmix is None:
+            return weighted_extraction(self.base.predictor(virtual), across, shares)
+        found = self.unmix(virtual, shares.share)
+        return (distance(found[0], across[0]).mean() + distance(found[1], across[1]).mean()) / 2
+
+
+class UnmixingHead(nn.Module):
+    """A head that takes a virtual embedding apart: [zv; λ] → two embeddings.
+
+    Args:
+        size: d of embeddings.
+        hidden: width of the hidden layer.
+    """
+
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(size + 1, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, 2 * size)
+        )
+
+    def forward(self, virtual: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embedding of the larger and of the smaller part, [B, d] each, of zv [B, d] and λ [B, 1]."""
+        found: Tensor = self.layers(torch.cat((virtual, share.to(virtual.dtype)), dim=1))
+        larger, smaller = found.chunk(2, dim=1)
+        return larger, smaller
+
+
+def partners(
+    t1: Tensor, t2: Tensor, options: TriMixOptions, order: Tensor
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the targets of both parts of each mixture, within the mixed view and across views, [B, d] each.
+
+    For mixtures of different images these are (t1, t1[π]) and (t2, t2[π]). Where the two views of one image are
+    mixed, its parts are t1 and t2, and across views t2 and t1.
+    """
+    if options.mixed == "views":
+        return (t1, t2), (t2, t1)
+    return (t1, t1[order]), (t2, t2[order])
+
+
+def weighted_extraction(predicted: Tensor, targets: tuple[Tensor, Tensor], shares: Shares) -> Tensor:
+    """Return the mean of λ·D(q(zv), t) + (1−λ)·D(q(zv), t[π])."""
+    share = shares.share.squeeze(1).to(predicted.dtype)
+    own, other = (distance(predicted, target) for target in targets)
+    return (share * own + (1 - share) * other).mean()
+
+
+def consistency_loss(virtual: Tensor, targets: tuple[Tensor, Tensor], shares: Shares, kind: str) -> Tensor:
+    """Return how far virtual embeddings [B, d] are from the mixture of their parts' targets, a scalar.
+
+    "squared": mean over images and features of the squared difference, both standardised with the statistics of the
+    first part's targets. "cosine": mean of D between the two. "correlation": mean over features of (1 − C_ii)², C_ii
+    the correlation over the batches of all processes.
+    """
+    mixture = shares.blend(*targets)
+    if kind == "cosine":
+        return distance(virtual, mixture).mean()
+    if kind == "correlation":
+        return (1 - _correlation(virtual, mixture)).square().mean()
+    mean, deviation = moments(targets[0])
+    return F.mse_loss((virtual - mean) / deviation, (mixture - mean) / deviation)
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Return the correlation of each column of [B, d] with its namesake, [d]."""
+    (mean_a, deviation_a), (mean_b, deviation_b) = moments(a), moments(b)
+    products, _ = moments((a - mean_a) / deviation_a * ((b - mean_b) / deviation_b))
+    return products
