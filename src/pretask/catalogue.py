@@ -21,6 +21,15 @@ def _methods() -> list[str]:
     return [_line(name, METHODS.get(name)) for name in METHODS.names()]
 
 
+def _pretraining() -> list[str]:
+    from pretask.pretraining import BASES, OBJECTIVES, objective_names
+
+    return [
+        _line(name, BASES.get(name) if name in BASES.names() else OBJECTIVES.get(name))
+        for name in objective_names()
+    ]
+
+
 def _losses() -> list[str]:
     from pretask.losses import LOSSES
 
@@ -85,6 +94,7 @@ def _line(name: str, part: Any) -> str:
 
 KINDS = {
     "methods": _methods,
+    "pretraining": _pretraining,
     "losses": _losses,
     "gates": _gates,
     "pretexts": _pretexts,

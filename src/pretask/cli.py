@@ -14,7 +14,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from pretask.errors import Interrupted, PretaskError
-from pretask.flags import RunFlags, read_defaults, refuse_fractions
+from pretask.flags import PretrainFlags, RunFlags, read_defaults, refuse_fractions
 from pretask.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _WIDTH_OF_FILES = 160
 _DEFAULTS = RunFlags()
+_PRETRAIN_DEFAULTS = PretrainFlags()
 _LISTS = Parameter(consume_multiple=True, negative_iterable=())
 
 
@@ -82,6 +83,17 @@ def train(
             f"--resume {resume} takes all settings from that folder: type it without other flags"
         )
     _print_lines(results_lines(results), console)
+
+
+@app.command
+def pretrain(*, settings: PretrainFlags = _PRETRAIN_DEFAULTS) -> None:
+    """Train a backbone without labels, for `train --init`. The same command goes on with a run that was stopped."""
+    from pretask.pretraining_run import pretrain as run_pretraining
+    from pretask.results_text import pretraining_lines
+
+    console = _console()
+    results = run_pretraining(settings.pretrain_config(), console=console)
+    _print_lines(pretraining_lines(results), console)
 
 
 @app.command
@@ -247,6 +259,7 @@ def export(
 def list_(
     what: Literal[
         "methods",
+        "pretraining",
         "losses",
         "gates",
         "pretexts",

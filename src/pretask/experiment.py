@@ -20,12 +20,14 @@ from pretask.reports import write_run_report
 from pretask.training.build import build_data, build_loader, build_method, model_card, resolve, split_data
 from pretask.training.config import RunConfig
 from pretask.training.config_files import load_config
-from pretask.training.device import hardware, peak_memory, resolve_device
+from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
+from pretask.training.display import in_minutes, say
 from pretask.training.header import header
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
+from pretask.training.preparation import make_preparation
 from pretask.training.ranges import check_ranges
-from pretask.training.run_folder import RunFolder, describe_environment
+from pretask.training.run_folder import RunFolder, describe_environment, run_name
 from pretask.training.snapshot import Position
 
 
@@ -48,14 +50,14 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
     """
     check_ranges(config)
     device = resolve_device(config.session.device)
-    _prepare_host(config, device)
+    prepare_host(config.session.threads, device)
     accelerator = Accelerator(cpu=device.type == "cpu")
     console = console if accelerator.is_main_process else None
     data = split_data(data, config) if data is not None else build_data(config)
-    folder = RunFolder(Path(config.session.runs) / run_name(config, data))
+    folder = RunFolder(Path(config.session.runs) / run_name(config.session, config.method.method, data.name))
     config = resolve(folder.open(config), data, device)  # what a first start decided is not decided again
     if folder.finished:
-        _say(console, f"{folder.path} is finished: its results are read, not made again")
+        say(console, f"{folder.path} is finished: its results are read, not made again")
         return {**folder.read_results(), "folder": str(folder.path)}
 
     method = build_method(config, data)
@@ -65,8 +67,8 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
     if accelerator.is_main_process:
         folder.start(config, describe_environment(hardware(device)))
     accelerator.wait_for_everyone()
-    for line in header(config, data, method, loader.kind, loader.nbytes, len(loader), accelerator):
-        _say(console, line)
+    for line in header(config, data, method, loader, accelerator):
+        say(console, line)
 
     judge = Judge(config, data, accelerator.device)
     try:
@@ -80,6 +82,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
             judge.save,
             console,
             folder.path.name,
+            make_preparation(config.method, data.num_classes),
         )
     finally:
         loader.close()
@@ -87,7 +90,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
     if accelerator.is_main_process:
         write_json(folder.results, results)
         write_run_report(folder.path)
-        _say(console, f"finished: {folder.path} ({_minutes(position.seconds)} of training)")
+        say(console, f"finished: {folder.path} ({in_minutes(position.seconds)} of training)")
     accelerator.wait_for_everyone()
     return {**results, "folder": str(folder.path)}
 
@@ -104,12 +107,6 @@ def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]
             f"{path} is not a run folder (no config.yaml): give one that `pretask train` has made"
         )
     return train(load_config(path / "config.yaml", name=path.name, runs=str(path.parent)), console=console)
-
-
-def run_name(config: RunConfig, data: ImageData) -> str:
-    """Return the run's folder name: as given, or made of method, data and seed."""
-    default = f"{config.method.method}-{data.name}-seed{config.session.seed}"
-    return config.session.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in default)
 
 
 class Judge:
@@ -222,20 +219,3 @@ def _results(
         "work_images": position.images * method.passes_per_image,
         "peak_memory": peak_memory(judge.device),
     }
-
-
-def _prepare_host(config: RunConfig, device: torch.device) -> None:
-    if config.session.threads is not None:
-        torch.set_num_threads(config.session.threads)
-    if device.type == "cpu":
-        # Weights that decay to denormal numbers slow the processor several times over.
-        torch.set_flush_denormal(True)
-
-
-def _say(console: Console | None, line: str) -> None:
-    if console is not None:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -19,6 +19,12 @@ from pretask.training.config import (
     RunConfig,
     SessionConfig,
 )
+from pretask.training.pretrain_config import (
+    PretrainConfig,
+    PretrainingConfig,
+    PretrainOptimConfig,
+    PretrainSessionConfig,
+)
 
 _INSTEAD_OF = {
     "steps": "epochs",
@@ -51,6 +57,32 @@ class RunFlags:
         return RunConfig(self.data, self.method, self.backbone, self.optim, self.session)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PretrainFlags:
+    """Every key of a pre-training's configuration as a flag, in groups, and where defaults come from."""
+
+    config: Annotated[Path | None, Parameter(help="YAML file that sets everything; flags override it")] = None
+    recipe: Annotated[
+        str | None, Parameter(help="a setting by name (pretask list recipes); flags override it")
+    ] = None
+    data: Annotated[DataConfig, _section("Data", 1)] = field(default_factory=DataConfig)
+    pretraining: Annotated[PretrainingConfig, _section("Pre-training", 2)] = field(
+        default_factory=PretrainingConfig
+    )
+    backbone: Annotated[BackboneConfig, _section("Backbone", 3)] = field(default_factory=BackboneConfig)
+    optim: Annotated[PretrainOptimConfig, _section("Training", 4)] = field(
+        default_factory=PretrainOptimConfig
+    )
+    session: Annotated[PretrainSessionConfig, _section("Run", 5)] = field(
+        default_factory=PretrainSessionConfig
+    )
+
+    def pretrain_config(self) -> PretrainConfig:
+        """Return the configuration that the flags make."""
+        return PretrainConfig(self.data, self.pretraining, self.backbone, self.optim, self.session)
+
+
 def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
     """Take the settings of --recipe and --config as defaults for the flags, the file above the recipe.
 
@@ -66,11 +98,14 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
 
         values = read_recipe(typed["--recipe"])
     if "--config" in typed:
-        from pretask.training.config_files import from_flat, read_yaml
+        from pretask.training.config_files import build_config, read_yaml
 
         source = Path(typed["--config"])
         given = read_yaml(source)
-        from_flat(given, source=str(source))
+        if commands == ("pretrain",):
+            build_config(PretrainConfig, given, source=str(source))
+        else:
+            build_config(RunConfig, given, source=str(source))
         values = {**_giving_way(values, given), **given}
     values = _giving_way(values, {name.lstrip("-").replace("-", "_") for name in typed})
     known = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None}

@@ -31,6 +31,21 @@ def results_lines(results: Mapping[str, Any]) -> list[str]:
     return [*lines, f"report: {results['folder']}/report.html"]
 
 
+def pretraining_lines(results: Mapping[str, Any]) -> list[str]:
+    """Return what a pre-training ended with, and what can be done with it."""
+    folder, lines = results["folder"], []
+    for figures in results["embeddings"].values():
+        neighbours = figures.get("top1")
+        told = "" if neighbours is None else f"validation top-1 of neighbours {100 * neighbours:.2f} %  "
+        lines.append(f"{told}spread {figures['spread']:.2f}  effective rank {figures['effective_rank']:.1f}")
+    return [
+        *lines,
+        f"next: pretask evaluate {folder} --protocol knn linear",
+        f"  or: pretask train --init {folder} --data … --label-fraction 0.1",
+        f"report: {folder}/report.html",
+    ]
+
+
 def figures_line(figures: Mapping[str, Any]) -> str:
     """Return the main figures of one evaluation."""
     parts = [f"{title} {100 * figures[key]:.2f} %" for key, title in _SHOWN if figures.get(key) is not None]

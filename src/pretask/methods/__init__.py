@@ -5,7 +5,15 @@ from pretask.methods.classifier import Classifier
 from pretask.methods.encoder import Encoder
 from pretask.methods.factory import METHODS, create_method
 from pretask.methods.gate import GATES, GateOptions
-from pretask.methods.model_files import ModelCard, load_classifier, read_card, save_model
+from pretask.methods.model_files import (
+    ModelCard,
+    load_backbone_weights,
+    load_classifier,
+    read_card,
+    save_encoder,
+    save_model,
+)
+from pretask.methods.trainee import Trainee
 
 __all__ = [
     "GATES",
@@ -16,8 +24,11 @@ __all__ = [
     "Method",
     "MethodParts",
     "ModelCard",
+    "Trainee",
     "create_method",
+    "load_backbone_weights",
     "load_classifier",
     "read_card",
+    "save_encoder",
     "save_model",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretask.backbones import Backbone
 from pretask.errors import unknown_name
@@ -16,6 +16,7 @@ from pretask.methods.classifier import Classifier, Head
 from pretask.methods.encoder import Encoder
 from pretask.methods.gate import GateOptions
 from pretask.methods.normalize import Normalize
+from pretask.methods.trainee import Trainee
 from pretask.pretexts import Pretext, create_pretexts
 
 ViewReduction = Literal["mean", "sum"]
@@ -72,7 +73,7 @@ class MethodParts:
         return create_head(self.backbone.num_features, num_labels, loss.logit_scale)
 
 
-class Method(nn.Module, ABC):
+class Method(Trainee):
     """A training objective: images in [0, 1] and labels → a loss and its named parts.
 
     Attributes:
@@ -108,11 +109,6 @@ class Method(nn.Module, ABC):
         return cls.default_pretext_weight if parts.pretext_weight is None else parts.pretext_weight
 
     @property
-    def backbone(self) -> Backbone:
-        """The network."""
-        return self.encoder.backbone
-
-    @property
     def pretexts(self) -> tuple[Pretext, ...]:
         """The pretexts at work."""
         return self.encoder.pretexts
@@ -121,10 +117,6 @@ class Method(nn.Module, ABC):
     def plain(self) -> Encoder:
         """The same backbone without views: what answers in one pass must not carry them."""
         return Encoder(self.encoder.backbone, self.encoder.normalize)
-
-    def summary(self) -> str:
-        """Return what the method adds to plain training, in a few words."""
-        return ""
 
     def set_progress(self, fraction: float) -> None:
         """Tell losses that change with time which share of the training is done, 0 … 1."""

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pretask.backbones import create_backbone
+from pretask.backbones import Backbone, create_backbone
 from pretask.errors import PretaskError, unknown_name
 from pretask.files import write_atomically, write_json
 from pretask.losses import create_head
@@ -131,6 +131,42 @@ def load_classifier(folder: Path | str, inference: str | None = None) -> Classif
             "both files must come from the same run"
         ) from None
     return classifier.eval()
+
+
+def save_encoder(folder: Path, encoder: Encoder, card: ModelCard) -> None:
+    """Write a backbone that has no class head, each file at once or not at all.
+
+    Args:
+        folder: made if missing.
+        encoder: without pretexts.
+        card: without classes and inferences.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = _tensors(encoder.backbone, "backbone.")
+    write_atomically(folder / "model.safetensors", lambda path: save_file(tensors, path))
+    write_json(folder / "model.json", asdict(card))
+
+
+def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
+    """Give a backbone the weights of a run's; the heads of the run, if it has any, are left behind.
+
+    Raises:
+        PretaskError: no such run, a damaged file, or a run of another backbone or other channels.
+    """
+    card, facts = read_card(folder), backbone.facts
+    if (card.backbone, card.channels) != (facts.name, facts.in_channels):
+        raise PretaskError(
+            f"{folder} has {card.backbone} for {card.channels} channel(s), this run {facts.name} for "
+            f"{facts.in_channels}: type --backbone {card.backbone} --channels {card.channels}"
+        )
+    try:
+        backbone.load_state_dict(_with_prefix(_read_tensors(folder / "model.safetensors"), "backbone."))
+    except RuntimeError as error:
+        height, width = card.image_size
+        raise PretaskError(
+            f"the weights in {folder} are for images of {height}x{width}, where {facts.name} has another stem "
+            f"({str(error).splitlines()[-1].strip()}): type --image-size {height}"
+        ) from None
 
 
 def _rebuild(card: ModelCard, name: str, tensors: dict[str, Tensor]) -> Classifier:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from pretask.pretraining.embedding import moments
 
-SMALLEST_SPREAD = 0.2
-SMALLEST_RANK = 2.0
+SMALLEST_SPREAD = 0.1
+SMALLEST_RANK = 1.5
 
 
 def spread(embeddings: Tensor) -> Tensor:
@@ -18,7 +18,8 @@ def spread(embeddings: Tensor) -> Tensor:
     The mean over features of their standard deviation, times √d (Chen & He, CVPR 2021, section 4.1).
     """
     _, deviation = moments(F.normalize(embeddings.detach().float(), dim=1))
-    return deviation.mean() * embeddings.shape[1] ** 0.5
+    apart: Tensor = deviation.mean() * embeddings.shape[1] ** 0.5
+    return apart
 
 
 def effective_rank(embeddings: Tensor) -> float:
@@ -61,6 +62,4 @@ def collapse_warning(
         else "the step may be too large, or the batch too small: try a smaller --lr, a larger --batch-size, "
         "or --base vicreg"
     )
-    return (
-        f"the embeddings collapse: spread {spread_:.2f} (1 is even), effective rank {rank:.1f} of {size}; {cause}"
-    )
+    return f"the embeddings collapse: spread {spread_:.2f} (1 is even), effective rank {rank:.1f} of {size}; {cause}"

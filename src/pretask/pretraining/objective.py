@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretask.backbones import Backbone
 from pretask.errors import PretaskError
 from pretask.methods.encoder import Encoder
 from pretask.methods.normalize import Normalize
+from pretask.methods.trainee import Trainee
 from pretask.pretraining.average import MovingAverage
 from pretask.pretraining.base import HeadOptions, create_base
 from pretask.pretraining.collapse import spread
@@ -52,16 +54,18 @@ class ObjectiveParts:
     mix: TriMixOptions = field(default_factory=TriMixOptions)
 
 
-class Objective(nn.Module, ABC):
+class Objective(Trainee):
     """Images in [0, 1] → a loss that draws views of each image together. Labels are never read.
 
     Attributes:
         encoder: images → features [B, D]; what is kept when the heads are thrown away.
         passes_per_image: forward-backward passes through the backbone for each image of a step; a forward pass
             without gradient counts a third.
+        reconstruction: what is reconstructed of a paper that could not be read in full; model cards say so.
     """
 
     num_classes = 0
+    reconstruction: ClassVar[str] = ""
 
     def __init__(self, parts: ObjectiveParts) -> None:
         super().__init__()
@@ -79,11 +83,6 @@ class Objective(nn.Module, ABC):
     def passes(self) -> float:
         """Return what a step costs per image: here two views, and their targets."""
         return 2.0 + (2 * FORWARD_SHARE if self.average is not None else 0.0)
-
-    @property
-    def backbone(self) -> Backbone:
-        """The network."""
-        return self.encoder.backbone
 
     def summary(self) -> str:
         """Return what the objective is made of, in a few words."""

@@ -28,6 +28,8 @@ class TriMix(Objective):
       with t1's batch statistics, and targets carry no gradient.
     """
 
+    reconstruction = "TriMix (arXiv 2206.06023), from its abstract and its relatives"
+
     def __init__(self, parts: ObjectiveParts) -> None:
         super().__init__(parts)
         size = parts.heads.size

@@ -21,7 +21,9 @@ class UnMix(Objective):
     def __init__(self, parts: ObjectiveParts) -> None:
         super().__init__(parts)
         if parts.mix.per_sample:
-            raise PretaskError("un-mix has one share for the batch: drop --mix-per-sample, or type --method trimix")
+            raise PretaskError(
+                "un-mix has one share for the batch: drop --mix-per-sample, or type --method trimix"
+            )
 
     def passes(self) -> float:
         """Return what a step costs per image: a third view."""

@@ -116,4 +116,6 @@ def passes_per_image(config: RunConfig, data: ImageData) -> float:
         PretaskError: parts of the method that do not suit the data or each other.
     """
     pretexts = pretext_names(config, data.image_size)
-    return build_method(override(config, pretexts=pretexts, pretrained=False), data).passes_per_image
+    return build_method(
+        override(config, pretexts=pretexts, pretrained=False, init=None), data
+    ).passes_per_image

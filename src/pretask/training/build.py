@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import torch
 
@@ -11,15 +12,24 @@ from pretask.data import ImageData, apply_splits, load_data
 from pretask.data.loader import Loader, create_loader
 from pretask.errors import PretaskError
 from pretask.losses import LossOptions, create_loss
-from pretask.methods import METHODS, GateOptions, Method, MethodParts, ModelCard, create_method
+from pretask.methods import (
+    METHODS,
+    GateOptions,
+    Method,
+    MethodParts,
+    ModelCard,
+    create_method,
+    load_backbone_weights,
+    read_card,
+)
 from pretask.pretexts import create_pretexts
 from pretask.training.adversary import training_attack
-from pretask.training.config import MethodConfig, RunConfig
-from pretask.training.config_files import override
+from pretask.training.config import BackboneConfig, MethodConfig, RunConfig
+from pretask.training.config_files import AnyConfig, override
 from pretask.training.device import resolve_precision
 
 
-def build_data(config: RunConfig) -> ImageData:
+def build_data(config: AnyConfig) -> ImageData:
     """Read and split the data.
 
     Raises:
@@ -36,7 +46,7 @@ def build_data(config: RunConfig) -> ImageData:
     return split_data(data, config)
 
 
-def split_data(data: ImageData, config: RunConfig) -> ImageData:
+def split_data(data: ImageData, config: AnyConfig) -> ImageData:
     """Apply the configuration's splits to data at hand."""
     asked = config.data
     return apply_splits(
@@ -63,7 +73,7 @@ def resolve(config: RunConfig, data: ImageData, device: torch.device) -> RunConf
     attack = training_attack(asked)
     return override(
         config,
-        backbone=resolve_backbone_name(config.backbone.backbone, height_width),
+        backbone=backbone_name(config.backbone, height_width),
         augment=data.augment if config.data.augment == "auto" else config.data.augment,
         pretexts=pretext_names(config, height_width),
         views=_given(asked.views, kind.default_views),
@@ -90,14 +100,31 @@ def pretext_names(config: RunConfig, image_size: tuple[int, int]) -> tuple[str, 
     return tuple(pretext.name for pretext in create_pretexts(names)) if names else ()
 
 
-def build_backbone(config: RunConfig, data: ImageData) -> Backbone:
-    """Return the network for images of the data's size and channels."""
-    return create_backbone(
-        config.backbone.backbone,
+def backbone_name(asked: BackboneConfig, image_size: tuple[int, int]) -> str:
+    """Return the backbone asked for; where none is named, that of the run to start from, or one for the size."""
+    if asked.backbone == "auto" and asked.init is not None:
+        return read_card(Path(asked.init)).backbone
+    return resolve_backbone_name(asked.backbone, image_size)
+
+
+def build_backbone(config: AnyConfig, data: ImageData) -> Backbone:
+    """Return the network for images of the data's size and channels.
+
+    Raises:
+        PretaskError: two starting points, or a run to start from whose backbone is another.
+    """
+    asked = config.backbone
+    if asked.init is not None and asked.pretrained:
+        raise PretaskError("--init and --pretrained are two starting points: type one of them")
+    backbone = create_backbone(
+        backbone_name(asked, data.image_size),
         image_size=data.image_size,
         in_channels=data.channels,
-        pretrained=config.backbone.pretrained,
+        pretrained=asked.pretrained,
     )
+    if asked.init is not None:
+        load_backbone_weights(backbone, Path(asked.init))
+    return backbone
 
 
 def build_method(config: RunConfig, data: ImageData) -> Method:
@@ -145,7 +172,7 @@ def _gate_options(asked: MethodConfig) -> GateOptions:
 
 
 def build_loader(
-    config: RunConfig, data: ImageData, device: torch.device, rank: int, world_size: int
+    config: AnyConfig, data: ImageData, device: torch.device, rank: int, world_size: int
 ) -> Loader:
     """Return the loader of training batches for one rank."""
     return create_loader(

@@ -109,6 +109,8 @@ class BackboneConfig:
     """resnet20 … resnet110, wrn-28-10, resnet12, or any timm model; auto follows the image size"""
     pretrained: bool = False
     """start from timm's published weights"""
+    init: str | None = None
+    """start from the backbone of this run, as pre-trained by `pretask pretrain`"""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,17 @@ MAY_DIFFER_ON_RESUME = frozenset(
 """Keys that do not change what a run computes."""
 
 DECIDED_AT_START = frozenset(
-    {"backbone", "augment", "pretexts", "views", "pretext_weight", "epsilon", "precision", "compile"}
+    {
+        "backbone",
+        "augment",
+        "pretexts",
+        "views",
+        "pretext_weight",
+        "epsilon",
+        "precision",
+        "compile",
+        "strength",
+        "target",
+    }  # fmt: skip
 )
 """Keys that may be left open ("auto", empty or None); the first start of a run decides them."""

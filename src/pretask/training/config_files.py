@@ -5,46 +5,55 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from pretask.errors import PretaskError, unknown_name
 from pretask.files import write_atomically
 from pretask.training.config import DECIDED_AT_START, MAY_DIFFER_ON_RESUME, RunConfig
+from pretask.training.pretrain_config import ONLY_HERE, PretrainConfig
 
 _OPEN: tuple[Any, ...] = ("auto", (), None)
 
-
-@cache
-def _sections() -> dict[str, type]:
-    return get_type_hints(RunConfig)
+AnyConfig = RunConfig | PretrainConfig
+C = TypeVar("C", RunConfig, PretrainConfig)
 
 
-@cache
-def config_types() -> dict[str, Any]:
-    """Return the type of every configuration key."""
-    return {key: hint for section in _sections().values() for key, hint in get_type_hints(section).items()}
+def _sections(kind: type[AnyConfig]) -> dict[str, type]:
+    return get_type_hints(kind)
 
 
-def to_flat(config: RunConfig) -> dict[str, Any]:
+def config_types(kind: type[AnyConfig] = RunConfig) -> dict[str, Any]:
+    """Return the type of every key of a kind of configuration."""
+    return {
+        key: hint for section in _sections(kind).values() for key, hint in get_type_hints(section).items()
+    }
+
+
+def to_flat(config: AnyConfig) -> dict[str, Any]:
     """Return the configuration as one mapping of keys to values."""
     return {key: value for section in asdict(config).values() for key, value in section.items()}
 
 
 def from_flat(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
+    """Build the configuration of a run from a flat mapping; see `build_config`."""
+    return build_config(RunConfig, values, source)
+
+
+def build_config(kind: type[C], values: Mapping[str, Any], source: str = "the configuration") -> C:
     """Build a configuration from a flat mapping; keys not given keep their defaults.
 
     Args:
+        kind: of a run, or of a pre-training.
         values: keys as in the flags, with underscores.
         source: where the mapping comes from, for errors.
 
     Raises:
         PretaskError: an unknown key (the nearest is named) or a value of the wrong type.
     """
-    known = config_types()
+    known = config_types(kind)
     checked = {}
     for key, value in values.items():
         if key not in known:
@@ -52,14 +61,14 @@ def from_flat(values: Mapping[str, Any], source: str = "the configuration") -> R
         checked[key] = _checked(key, value, known[key], source)
     sections = {
         name: section(**{f.name: checked[f.name] for f in fields(section) if f.name in checked})
-        for name, section in _sections().items()
+        for name, section in _sections(kind).items()
     }
-    return RunConfig(**sections)
+    return kind(**sections)
 
 
-def override(config: RunConfig, **values: Any) -> RunConfig:
-    """Return a copy with some keys replaced; see `from_flat` for errors."""
-    return from_flat({**to_flat(config), **values})
+def override(config: C, **values: Any) -> C:
+    """Return a copy with some keys replaced; see `build_config` for errors."""
+    return build_config(type(config), {**to_flat(config), **values})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -90,14 +99,22 @@ def load_config(path: Path | str, **overrides: Any) -> RunConfig:
     return from_flat({**read_yaml(Path(path)), **overrides}, source=str(path))
 
 
-def save_config(config: RunConfig, path: Path) -> None:
+def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
+    """Read the configuration of a run or of a pre-training, by the keys that it has; see `load_config`."""
+    values = {**read_yaml(Path(path)), **overrides}
+    if ONLY_HERE in values:
+        return build_config(PretrainConfig, values, source=str(path))
+    return build_config(RunConfig, values, source=str(path))
+
+
+def save_config(config: AnyConfig, path: Path) -> None:
     """Write every key of the configuration as YAML."""
     content = {key: list(v) if isinstance(v, tuple) else v for key, v in to_flat(config).items()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
-def merge_for_resume(asked: RunConfig, saved: RunConfig, folder: Path) -> RunConfig:
+def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
     """Return what a resumed run uses: the saved values, or the asked ones where they cannot change the result.
 
     A key of `DECIDED_AT_START` that is left open takes what the first start decided.
@@ -105,6 +122,10 @@ def merge_for_resume(asked: RunConfig, saved: RunConfig, folder: Path) -> RunCon
     Raises:
         PretaskError: the configurations differ; the first differing key is named with both values.
     """
+    if not isinstance(saved, type(asked)):
+        raise PretaskError(
+            f"{folder} holds a {_kind_words(saved)}, and a {_kind_words(asked)} is asked for: give another --name"
+        )
     old, new = to_flat(saved), to_flat(asked)
     for key, value in new.items():
         if key in MAY_DIFFER_ON_RESUME:
@@ -114,7 +135,11 @@ def merge_for_resume(asked: RunConfig, saved: RunConfig, folder: Path) -> RunCon
                 f"{folder} was started with {key} = {old[key]}, now {key} = {value} is asked: "
                 "give the same settings to resume, or another --name for a new run"
             )
-    return from_flat(old)
+    return build_config(type(asked), old)
+
+
+def _kind_words(config: AnyConfig) -> str:
+    return "pre-training" if isinstance(config, PretrainConfig) else "training with labels"
 
 
 def _checked(key: str, value: Any, hint: Any, source: str) -> Any:

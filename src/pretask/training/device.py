@@ -50,6 +50,15 @@ def _conv_seconds(dtype: torch.dtype) -> float:
     return best
 
 
+def prepare_host(threads: int | None, device: torch.device) -> None:
+    """Set the number of threads, where one is given, and what keeps the processor fast."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device.type == "cpu":
+        # Weights that decay to denormal numbers slow the processor several times over.
+        torch.set_flush_denormal(True)
+
+
 def peak_memory(device: torch.device) -> int:
     """Return the largest memory this process has used, in bytes: of the GPU on a GPU, else resident."""
     if device.type == "cuda":

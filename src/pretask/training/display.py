@@ -69,6 +69,7 @@ class Display:
         validation = "".join(
             f"  validation {100 * metrics['top1']:.2f} % ({name})"
             for name, metrics in record.get("validation", {}).items()
+            if metrics.get("top1") is not None
         )
         self._console.print(
             f"epoch {record['epoch']}/{epochs}  {_numbers(record['train'])}{validation}  "
@@ -91,3 +92,14 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def say(console: Console | None, line: str) -> None:
+    """Print a line as it is, where there is a console."""
+    if console is not None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def in_minutes(seconds: float) -> str:
+    """Return a time in words: seconds up to two minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -9,10 +9,14 @@ from accelerate import Accelerator
 
 from pretask.data import ImageData
 from pretask.data.augment import get_recipe
+from pretask.data.loader import Loader
 from pretask.methods import Method
 from pretask.pretexts import Pretext
+from pretask.pretraining import Objective
 from pretask.training.config import RunConfig
+from pretask.training.config_files import AnyConfig
 from pretask.training.optim import training_length
+from pretask.training.pretrain_config import PretrainConfig
 
 FEW_STEPS = 8
 SMALLEST_BATCH = 16
@@ -22,33 +26,62 @@ def header(
     config: RunConfig,
     data: ImageData,
     method: Method,
-    kind: str,
-    nbytes: int,
-    steps: int,
+    loader: Loader,
     accelerator: Accelerator,
 ) -> list[str]:
     """Return the lines that say what a run is made of, warnings included."""
-    facts = method.backbone.facts
     added = f", {method.summary()}" if method.summary() else ""
-    optim = config.optim
-    epochs, total = training_length(optim, steps)
     lines = [
         f"data      {data.summary()}",
-        f"backbone  {facts.summary()}",
+        f"backbone  {method.backbone.facts.summary()}",
         f"method    {config.method.method}{added}, {config.method.loss}; answers: {', '.join(method.inferences)}",
-        f"training  {epochs} epochs, {total} steps of {optim.batch_size} images x "
-        f"{accelerator.num_processes} process(es), "
-        f"{optim.optimizer} {optim.lr:g} {optim.schedule}, augmentation {config.data.augment}",
-        f"machine   {accelerator.device}, {torch.get_num_threads()} threads, {config.session.precision}, "
-        f"{kind} loader ({nbytes / 1e6:.0f} MB on the device)",
+        f"{_training(config, loader, accelerator)}, augmentation {config.data.augment}",
+        _machine(config, loader, accelerator),
     ]
     warnings = (
-        facts.warning(),
+        method.backbone.facts.warning(),
         *(_hidden_label(config, pretext) for pretext in method.pretexts),
-        _few_steps(len(data.train), steps, optim.batch_size),
+        _few_steps(len(data.train), len(loader), config.optim.batch_size),
         _optimistic(config),
     )
     return lines + [f"warning   {warning}" for warning in warnings if warning]
+
+
+def pretraining_header(
+    config: PretrainConfig, data: ImageData, objective: Objective, loader: Loader, accelerator: Accelerator
+) -> list[str]:
+    """Return the lines that say what a pre-training is made of, warnings included."""
+    asked = config.pretraining
+    lines = [
+        f"data      {data.summary()}",
+        f"backbone  {objective.backbone.facts.summary()}",
+        f"method    {asked.method}, {objective.summary()}; views: {asked.strength}; labels are not read",
+        _training(config, loader, accelerator),
+        _machine(config, loader, accelerator),
+    ]
+    if objective.reconstruction:
+        lines.append(f"note      reconstructed, not the paper's own: {objective.reconstruction}")
+    warnings = (
+        objective.backbone.facts.warning(),
+        _few_steps(len(data.train), len(loader), config.optim.batch_size),
+    )
+    return lines + [f"warning   {warning}" for warning in warnings if warning]
+
+
+def _training(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> str:
+    optim = config.optim
+    epochs, total = training_length(optim, len(loader))
+    return (
+        f"training  {epochs} epochs, {total} steps of {optim.batch_size} images x "
+        f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}"
+    )
+
+
+def _machine(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> str:
+    return (
+        f"machine   {accelerator.device}, {torch.get_num_threads()} threads, {config.session.precision}, "
+        f"{loader.kind} loader ({loader.nbytes / 1e6:.0f} MB on the device)"
+    )
 
 
 def _hidden_label(config: RunConfig, pretext: Pretext) -> str:

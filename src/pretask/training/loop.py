@@ -10,41 +10,46 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from pretask.data.loader import Loader
 from pretask.errors import Interrupted, PretaskError
-from pretask.methods import Method
-from pretask.training.adversary import make_adversary
-from pretask.training.config import RunConfig, SessionConfig
+from pretask.methods import Trainee
+from pretask.training.config import SessionConfig
+from pretask.training.config_files import AnyConfig
 from pretask.training.display import Display
 from pretask.training.distributed import share_batch_statistics
 from pretask.training.meter import Meter
-from pretask.training.mixing import make_mixing
 from pretask.training.optim import lr_schedule, make_average, make_optimizer, set_lr, training_length
 from pretask.training.run_folder import RunFolder
 from pretask.training.signals import stop_requests
 from pretask.training.snapshot import Position, restore_snapshot, save_snapshot
 
-Validate = Callable[[Method], dict[str, dict[str, Any]]]
-"""Metrics per inference of the method as it stands; the first inference's "top1" selects."""
-Save = Callable[[Method, Path], None]
-"""Writes the method's deployable classifier into a folder."""
+T = TypeVar("T", bound=Trainee)
+Prepare = Callable[[T, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Changes the images and labels of a step before the method sees them."""
+Validate = Callable[[T], dict[str, dict[str, Any]]]
+"""Metrics per inference of the method as it stands; the first inference's "top1" selects, where one selects."""
+Save = Callable[[T, Path], None]
+"""Writes what is kept of the method into a folder."""
 
 
 def fit(
-    method: Method, loader: Loader, config: RunConfig, folder: RunFolder, accelerator: Accelerator,
-    validate: Validate | None, save: Save, console: Console | None, title: str = "training",
-) -> tuple[Method, Position]:  # fmt: skip
+    method: T, loader: Loader, config: AnyConfig, folder: RunFolder, accelerator: Accelerator,
+    validate: Validate[T] | None, save: Save[T], console: Console | None, title: str = "training",
+    prepare: Prepare[T] | None = None,
+) -> tuple[T, Position]:  # fmt: skip
     """Train a method, or go on with a training that was stopped.
 
-    The weights that score best in `validate` go to the run folder through `save`; without `validate`, the last.
+    The weights that score best in `validate` go to the run folder through `save`; without `validate`, or where the
+    configuration selects the last, the last.
 
     Returns:
         the method with its last weights (averaged ones under EMA), and where the training ended.
@@ -56,8 +61,7 @@ def fit(
     session, optim, device = config.session, config.optim, accelerator.device
     epochs, total = training_length(optim, len(loader))
     learning_rate = lr_schedule(optim, len(loader), total)
-    mix = make_mixing(method.num_classes, config.method.mixup, config.method.cutmix)
-    attack = make_adversary(config.method)
+    selecting = validate is not None and session.selection != "last"
 
     method = method.to(device)
     if session.channels_last:
@@ -66,7 +70,7 @@ def fit(
         share_batch_statistics(method, device)
     optimizer = make_optimizer(method, optim)
     average = make_average(method, optim.ema)
-    evaluated: Method = average.module if average is not None else method
+    evaluated: T = average.module if average is not None else method
     position, meter = Position(), Meter()
     torch.manual_seed(session.seed + 7919 * accelerator.process_index)  # ranks draw different views
     if folder.checkpoint.is_file():
@@ -95,10 +99,8 @@ def fit(
                 position.waited += time.perf_counter() - clock
                 set_lr(optimizer, learning_rate(position.step))
                 images, labels = batch.images, batch.labels
-                if attack is not None:
-                    images = attack(method, images, labels)
-                if mix is not None:
-                    images, labels = mix(images, labels)
+                if prepare is not None:
+                    images, labels = prepare(method, images, labels)
                 with torch.autocast(device.type, torch.bfloat16, enabled=session.precision == "bf16"):
                     parts = model(images, labels)
                 accelerator.backward(parts["loss"])
@@ -142,11 +144,12 @@ def fit(
             due = (epoch + 1) % session.eval_every == 0 or epoch + 1 == epochs
             if validate is not None and due:
                 record["validation"] = validate(evaluated)
+            if selecting and due:
                 score = next(iter(record["validation"].values()))["top1"]
                 if score > position.best_score:
                     position.best_score, position.selected_epoch = score, epoch + 1
                     _on_main(accelerator, lambda: save(evaluated, folder.path))
-            elif validate is None and epoch + 1 == epochs:
+            elif not selecting and epoch + 1 == epochs:
                 position.selected_epoch = epochs
                 _on_main(accelerator, lambda: save(evaluated, folder.path))
             if accelerator.is_main_process:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pretask.errors import PretaskError
-from pretask.training.config import RunConfig
-from pretask.training.config_files import to_flat
+from pretask.training.config_files import AnyConfig, to_flat
 
 _Range = tuple[Callable[[Any], bool], str]
 _POSITIVE: _Range = (lambda value: value > 0, "above 0")
@@ -22,7 +21,7 @@ _RANGES: dict[str, _Range] = {
     **dict.fromkeys(
         (
             "lr", "clip_grad_norm", "distill_temperature", "decay", "ldam_margin", "ldam_scale", "pretext_scale",
-            "gate_temperature",
+            "gate_temperature", "temperature", "mix_alpha",
         ),
         _POSITIVE,
     ),
@@ -30,24 +29,25 @@ _RANGES: dict[str, _Range] = {
         (
             "validation", "weight_decay", "mixup", "cutmix", "pretext_weight", "distill_weight",
             "warmup_epochs", "warmup_steps", "focal_gamma", "workers", "checkpoint_seconds",
+            "base_weight", "extraction_weight", "consistency_weight",
         ),
         _NOT_NEGATIVE,
     ),
     **dict.fromkeys(
         (
             "epochs", "steps", "batch_size", "threads", "eval_every", "log_every", "checkpoint_steps",
-            "views", "per_class", "image_size",
+            "views", "per_class", "image_size", "hidden_size", "embedding_size",
         ),
         _COUNT,
     ),
-    **dict.fromkeys(("momentum", "ema", "label_smoothing", "effective_beta"), _BELOW_ONE),
+    **dict.fromkeys(("momentum", "ema", "label_smoothing", "effective_beta", "target_momentum"), _BELOW_ONE),
     **dict.fromkeys(("gate_floor", "reweight_from"), _SHARE),
     "epsilon": (lambda value: 0 <= value <= 255, "from 0 to 255: it counts 255ths of the pixel range"),
     **dict.fromkeys(("seed", "split_seed"), _SEED),
 }  # fmt: skip
 
 
-def check_ranges(config: RunConfig) -> None:
+def check_ranges(config: AnyConfig) -> None:
     """Refuse numbers that no training can have.
 
     Raises:

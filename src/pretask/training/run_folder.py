@@ -14,8 +14,8 @@ from typing import Any
 
 from pretask.errors import PretaskError
 from pretask.files import write_atomically, write_json
-from pretask.training.config import RunConfig
-from pretask.training.config_files import load_config, merge_for_resume, save_config
+from pretask.training.config import SessionConfig
+from pretask.training.config_files import AnyConfig, C, load_any_config, merge_for_resume, save_config
 
 _PACKAGES = ("pretask", "torch", "torchvision", "timm", "accelerate")
 
@@ -31,7 +31,7 @@ class RunFolder:
         self.results = path / "results.json"
         self.environment = path / "environment.json"
 
-    def open(self, config: RunConfig) -> RunConfig:
+    def open(self, config: C) -> C:
         """Make the folder, or take up one that was started with the same configuration.
 
         Returns:
@@ -41,7 +41,7 @@ class RunFolder:
             PretaskError: the folder holds a run of another configuration, or cannot be made.
         """
         if self.begun:
-            return merge_for_resume(config, load_config(self.config), self.path)
+            return merge_for_resume(config, load_any_config(self.config), self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -50,7 +50,7 @@ class RunFolder:
             ) from None
         return config
 
-    def start(self, config: RunConfig, environment: dict[str, Any]) -> None:
+    def start(self, config: AnyConfig, environment: dict[str, Any]) -> None:
         """Write the resolved configuration and the environment, once per run."""
         if not self.begun:
             write_json(self.environment, environment)
@@ -107,6 +107,12 @@ class RunFolder:
         kept = [json.dumps(record) + "\n" for record in self.read_metrics() if record["epoch"] <= epochs]
         if self.metrics.is_file():
             write_atomically(self.metrics, lambda path: path.write_text("".join(kept)))
+
+
+def run_name(session: SessionConfig, method: str, data: str) -> str:
+    """Return the run's folder name: as given, or made of method, data and seed."""
+    default = f"{method}-{data}-seed{session.seed}"
+    return session.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in default)
 
 
 def describe_environment(hardware: dict[str, str | int]) -> dict[str, Any]:

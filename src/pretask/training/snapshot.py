@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from pretask.errors import PretaskError
-from pretask.methods import Method
+from pretask.methods import Trainee
 from pretask.training.checkpoint import load_optimizer_state, load_tree, save_tree
 from pretask.training.meter import Meter
 
@@ -35,7 +35,7 @@ class Position:
 
 
 def save_snapshot(
-    path: Path, method: Method, optimizer: torch.optim.Optimizer, average: ModelEmaV3 | None,
+    path: Path, method: Trainee, optimizer: torch.optim.Optimizer, average: ModelEmaV3 | None,
     position: Position, meter: Meter, accelerator: Accelerator,
 ) -> None:  # fmt: skip
     """Write weights, optimiser, average, position, and each rank's random state and sums, at once or not at all.
@@ -60,7 +60,7 @@ def save_snapshot(
 
 def restore_snapshot(
     path: Path,
-    method: Method,
+    method: Trainee,
     optimizer: torch.optim.Optimizer,
     average: ModelEmaV3 | None,
     accelerator: Accelerator,

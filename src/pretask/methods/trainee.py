@@ -1,0 +1,41 @@
+"""What the training loop trains: supervised methods, and objectives of pre-training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from pretask.backbones import Backbone
+from pretask.methods.encoder import Encoder
+
+
+class Trainee(nn.Module, ABC):
+    """Images and labels → a loss and its named parts.
+
+    Attributes:
+        encoder: images → features.
+        num_classes: N; 0 where labels are not read.
+        passes_per_image: what an image of a step costs, in forward and backward passes through the backbone.
+    """
+
+    encoder: Encoder
+    num_classes: int
+    passes_per_image: float
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network."""
+        return self.encoder.backbone
+
+    def summary(self) -> str:
+        """Return what it adds to plain training, in a few words."""
+        return ""
+
+    @abstractmethod
+    def set_progress(self, fraction: float) -> None:
+        """Tell parts that change with time which share of the training is done, 0 … 1."""
+
+    @abstractmethod
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return "loss", a scalar to differentiate, and detached scalars for the log."""

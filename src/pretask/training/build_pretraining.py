@@ -1,0 +1,106 @@
+"""From the configuration of a pre-training to its parts."""
+
+from __future__ import annotations
+
+import torch
+
+from pretask.data import ImageData
+from pretask.data.augment import get_recipe
+from pretask.errors import PretaskError
+from pretask.methods import ModelCard
+from pretask.pretraining import (
+    HeadOptions,
+    Objective,
+    ObjectiveParts,
+    TriMixOptions,
+    create_objective,
+    get_strength,
+    recommended_strength,
+)
+from pretask.training.build import backbone_name, build_backbone
+from pretask.training.config_files import override
+from pretask.training.device import resolve_precision
+from pretask.training.pretrain_config import PretrainConfig
+
+
+def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.device) -> PretrainConfig:
+    """Decide whatever the configuration leaves open, so that what is saved says all.
+
+    Raises:
+        PretaskError: an augmentation of the loader, or selection by labels, which pre-training does not have.
+    """
+    if config.data.augment not in ("auto", "none"):
+        raise PretaskError(
+            f"--augment {config.data.augment} is for training with labels: pre-training makes its own views, "
+            "type --strength small, photo, medical or upright"
+        )
+    if config.session.selection != "last":
+        raise PretaskError(
+            f"--selection {config.session.selection} needs labels, which pre-training does not read: "
+            "type --selection last, or nothing"
+        )
+    asked, compile_ = config.pretraining, config.session.compile
+    mirrors = get_recipe(data.augment).flip
+    return override(
+        config,
+        augment="none",
+        backbone=backbone_name(config.backbone, data.image_size),
+        strength=asked.strength
+        if asked.strength != "auto"
+        else recommended_strength(data.image_size, data.channels, mirrors),
+        precision=resolve_precision(config.session.precision, device),
+        compile=compile_ if compile_ != "auto" else ("yes" if device.type == "cuda" else "no"),
+    )
+
+
+def build_objective(config: PretrainConfig, data: ImageData) -> Objective:
+    """Return the objective, weights drawn from the run's seed.
+
+    Raises:
+        PretaskError: parts that do not suit the data or each other.
+        MissingExtra: `lightly` or `kornia` is not installed.
+    """
+    asked = config.pretraining
+    torch.manual_seed(config.session.seed)
+    parts = ObjectiveParts(
+        backbone=build_backbone(config, data),
+        mean=data.mean,
+        std=data.std,
+        strength=get_strength(asked.strength),
+        base=asked.base,
+        heads=HeadOptions(asked.hidden_size, asked.embedding_size, asked.temperature, asked.predictor),
+        target=asked.target,
+        target_momentum=asked.target_momentum,
+        stop_gradient=asked.stop_gradient,
+        mix=TriMixOptions(
+            mixed=asked.mixed,
+            alpha=asked.mix_alpha,
+            per_sample=asked.mix_per_sample,
+            extraction=asked.extraction,
+            consistency=asked.consistency,
+            base_weight=asked.base_weight,
+            extraction_weight=asked.extraction_weight,
+            consistency_weight=asked.consistency_weight,
+        ),
+    )
+    return create_objective(asked.method, parts)
+
+
+def encoder_card(config: PretrainConfig, data: ImageData, objective: Objective) -> ModelCard:
+    """Return what `model.json` says of a pre-trained backbone: it has no classes."""
+    return ModelCard(
+        backbone=config.backbone.backbone,
+        image_size=data.image_size,
+        channels=data.channels,
+        class_names=(),
+        mean=data.mean,
+        std=data.std,
+        method=config.pretraining.method,
+        inference="",
+        facts={
+            "data": data.name,
+            "train_images": len(data.train),
+            "seed": config.session.seed,
+            "reconstructions": [objective.reconstruction] if objective.reconstruction else [],
+        },
+    )
