@@ -138,9 +138,12 @@ def evaluate(
     batch_size: int = 256,
     device: str = "auto",
     epsilon: float | None = None,
+    per_class: int | None = None,
+    label_fraction: float | None = None,
+    label_seed: int | None = None,
     format: Literal["table", "json"] = "table",
 ) -> None:
-    """Evaluate a trained run by one or more protocols, for each of its inferences; attacks for its default one.
+    """Evaluate a run by one or more protocols: its answers (accuracy, attacks) or its features (knn, linear, ridge).
 
     Parameters
     ----------
@@ -153,17 +156,24 @@ def evaluate(
     split
         of the run's data
     data
-        other data with the same classes, in place of the run's; taken as it is, not split
+        other data in place of the run's: with the same classes and taken as it is, or for protocols on features with
+        any classes and split as for a training
     batch_size
         images in a forward pass
     device
         auto, cpu or cuda
     epsilon
         how far an attack may go, in 255ths of the pixel range: 8 is 8/255; the protocol's own where not given
+    per_class
+        protocols on features learn from this many images of each class
+    label_fraction
+        protocols on features learn from this share of each class
+    label_seed
+        chooses these images; the run's seed where not given
     format
         table for people, json for programs
     """
-    from pretask.evaluation.run import evaluate_run
+    from pretask.evaluation.run import LabelBudget, evaluate_run
     from pretask.results_text import evaluation_lines
 
     figures = evaluate_run(
@@ -175,6 +185,7 @@ def evaluate(
         batch_size,
         device,
         epsilon=None if epsilon is None else epsilon / 255,
+        labels=LabelBudget(per_class, label_fraction, label_seed),
     )
     _print_lines(evaluation_lines(figures, format), _console())
 

@@ -57,7 +57,9 @@ def evaluation_lines(evaluation: Mapping[str, Any], format: str) -> list[str]:
     """Return an evaluation as a table for people or as JSON."""
     if format == "json":
         return [json.dumps(evaluation, indent=2)]
-    lines = [f"{evaluation['run']} on {evaluation['data']}"]
+    moved = evaluation["trained_on"] not in ("", evaluation["data"])
+    origin = f", trained on {evaluation['trained_on']}" if moved else ""
+    lines = [f"{evaluation['run']} on {evaluation['data']}{origin}", *evaluation["notes"]]
     for protocol in evaluation["protocols"].values():
         lines.append(protocol["protocol"])
         lines += [f"{name:<11} {_any_line(figures)}" for name, figures in protocol["inferences"].items()]
@@ -69,7 +71,23 @@ def _any_line(figures: Mapping[str, Any]) -> str:
         return figures_line(figures)
     if "robust_top1" in figures:
         return _robust_line(figures)
+    if "num_features" in figures:
+        return _probe_line(figures)
     return "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, int | float))
+
+
+def _probe_line(figures: Mapping[str, Any]) -> str:
+    shown = [
+        ("top1", "top-1"),
+        ("top1_k20", "top-1 of 20"),
+        ("balanced", "balanced"),
+        ("macro_f1", "macro F1"),
+    ]
+    parts = [f"{title} {100 * figures[key]:.2f} %" for key, title in shown if key in figures]
+    chosen = [f"{key} {figures[key]:g}" for key in ("lr", "weight_decay", "penalty", "k") if key in figures]
+    return "  ".join(
+        [*parts, *chosen, f"{figures['train_images']} train images", f"{figures['num_features']} features"]
+    )
 
 
 def _robust_line(figures: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from pretask.data import ImageData, LabelledImages
+from pretask.evaluation.features import Features
+from pretask.evaluation.knn import FEW_NEIGHBOURS, vote
 from pretask.evaluation.predictions import predict
 from pretask.evaluation.split import split_loader
 from pretask.pretraining import Objective, collapse_warning, effective_rank, spread
@@ -50,7 +52,17 @@ class EmbeddingWatch:
         )
         if warning:
             say(self._console, f"warning   {warning}")
-        return {"embeddings": {"spread": apart, "effective_rank": rank, "warning": warning}}
+        figures = {"top1": self._neighbours(objective.encoder), "spread": apart, "effective_rank": rank}
+        return {"embeddings": {**figures, "warning": warning}}
+
+    def _neighbours(self, encoder: nn.Module) -> float | None:
+        """Return the accuracy of the nearest training images on the validation images, where there are labels."""
+        data = self._data
+        if data.validation is None or data.num_classes < 2:
+            return None
+        train = Features(self._embed(encoder, self._images), self._images.labels)
+        answers = vote(train, self._embed(encoder, data.validation), data.num_classes, FEW_NEIGHBOURS)
+        return float((answers.argmax(1) == data.validation.labels).float().mean())
 
     def _embed(self, network: nn.Module, images: LabelledImages) -> Tensor:
         loader = split_loader(

@@ -89,7 +89,7 @@ def _checked(predictions: Predictions) -> Predictions:
     bad = ~predictions.logits.isfinite().all(1)
     if bad.any():
         raise PretaskError(
-            f"the classifier gave NaN or infinite logits for {int(bad.sum())} of {len(bad)} images: "
+            f"the network put out NaN or infinite values for {int(bad.sum())} of {len(bad)} images: "
             "evaluate an earlier checkpoint, or train again with a lower learning rate"
         )
     if not len(bad):

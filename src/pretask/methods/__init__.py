@@ -9,7 +9,9 @@ from pretask.methods.model_files import (
     ModelCard,
     load_backbone_weights,
     load_classifier,
+    load_encoder,
     read_card,
+    require_head,
     save_encoder,
     save_model,
 )
@@ -28,7 +30,9 @@ __all__ = [
     "create_method",
     "load_backbone_weights",
     "load_classifier",
+    "load_encoder",
     "read_card",
+    "require_head",
     "save_encoder",
     "save_model",
 ]

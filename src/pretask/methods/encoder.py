@@ -81,6 +81,10 @@ class Encoder(nn.Module):
         """Return the features [B, D] of images [B, C, H, W] in [0, 1] as they are."""
         return self.changed(images, None)
 
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the features [B, D] of images as they are, as a classifier's `embed` does."""
+        return self(images)  # type: ignore[no-any-return]
+
     def views(self, images: Tensor) -> Tensor:
         """Return the features of every view, sample-major [B·M, D]."""
         return self.changed(

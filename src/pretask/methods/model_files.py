@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,22 +116,54 @@ def load_classifier(folder: Path | str, inference: str | None = None) -> Classif
         inference: one of the saved ways to answer; None is the model's default.
 
     Raises:
-        PretaskError: a missing or damaged file, an unknown inference, weights of another architecture.
+        PretaskError: a missing or damaged file, no class head, an unknown inference, weights of another architecture.
     """
     folder = Path(folder)
     card = read_card(folder)
+    require_head(folder, card)
     name = inference or card.inference
     if name not in card.inferences:
         raise unknown_name(f"inference of {folder}", name, card.inferences)
     tensors = _read_tensors(folder / "model.safetensors")
+    with _fitting(folder, card):
+        return _rebuild(card, name, tensors).eval()
+
+
+def load_encoder(folder: Path | str) -> Encoder:
+    """Rebuild the backbone of any run or export, without pretexts and heads, on the CPU and in evaluation mode.
+
+    Raises:
+        PretaskError: a missing or damaged file, or weights of another architecture.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    tensors = _read_tensors(folder / "model.safetensors")
+    with _fitting(folder, card):
+        return Encoder(_rebuild_backbone(card, tensors), Normalize(card.mean, card.std)).eval()
+
+
+def require_head(folder: Path, card: ModelCard) -> None:
+    """Refuse a run that was pre-trained only.
+
+    Raises:
+        PretaskError: it cannot answer.
+    """
+    if not card.inferences:
+        raise PretaskError(
+            f"{folder} was pre-trained without labels and has no class head: type `pretask train --init {folder}` "
+            "first, or judge its features with `pretask evaluate --protocol knn linear`"
+        )
+
+
+@contextmanager
+def _fitting(folder: Path, card: ModelCard) -> Iterator[None]:
     try:
-        classifier = _rebuild(card, name, tensors)
+        yield
     except (KeyError, RuntimeError):
         raise PretaskError(
             f"the weights in {folder / 'model.safetensors'} do not fit the {card.backbone} that model.json describes: "
             "both files must come from the same run"
         ) from None
-    return classifier.eval()
 
 
 def save_encoder(folder: Path, encoder: Encoder, card: ModelCard) -> None:
@@ -171,13 +204,18 @@ def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
 
 def _rebuild(card: ModelCard, name: str, tensors: dict[str, Tensor]) -> Classifier:
     mode = card.inferences[name]
-    backbone = create_backbone(card.backbone, image_size=card.image_size, in_channels=card.channels)
-    backbone.load_state_dict(_with_prefix(tensors, "backbone."))
+    backbone = _rebuild_backbone(card, tensors)
     pretexts = create_pretexts(mode["pretexts"]) if mode["pretexts"] else ()
     encoder = Encoder(backbone, Normalize(card.mean, card.std), pretexts, mode["layer"])
     if encoder.feature_pretext is not None:
         encoder.feature_pretext.load_state_dict(_with_prefix(tensors, f"masks.{name}."))
     return Classifier(encoder, _rebuild_head(_with_prefix(tensors, f"heads.{name}.")), mode["reading"])
+
+
+def _rebuild_backbone(card: ModelCard, tensors: dict[str, Tensor]) -> Backbone:
+    backbone = create_backbone(card.backbone, image_size=card.image_size, in_channels=card.channels)
+    backbone.load_state_dict(_with_prefix(tensors, "backbone."))
+    return backbone
 
 
 def _rebuild_head(weights: dict[str, Tensor]) -> Head:

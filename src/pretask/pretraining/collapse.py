@@ -23,9 +23,10 @@ def spread(embeddings: Tensor) -> Tensor:
 
 
 def effective_rank(embeddings: Tensor) -> float:
-    """Return how many directions centred embeddings [n, d] use: the exponential of the entropy of their singular values.
+    """Return how many directions centred embeddings [n, d] use.
 
-    From 1 (all on one line, or in one point) to d (Roy & Vetterli, EUSIPCO 2007).
+    The exponential of the entropy of their singular values (Roy & Vetterli, EUSIPCO 2007): from 1, all on one line or
+    in one point, to d.
     """
     centred = embeddings.detach().double()
     centred = centred - centred.mean(0)

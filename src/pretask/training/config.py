@@ -210,7 +210,6 @@ DECIDED_AT_START = frozenset(
         "precision",
         "compile",
         "strength",
-        "target",
-    }  # fmt: skip
+    }
 )
 """Keys that may be left open ("auto", empty or None); the first start of a run decides them."""
