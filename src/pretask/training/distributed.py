@@ -5,27 +5,35 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pretask.methods.ranks import sum_over_ranks
 
 
-class GlobalBatchNorm2d(nn.BatchNorm2d):
+class GlobalBatchNorm(_BatchNorm):
     """Batch normalisation over the union of all ranks' batches, on any backend.
 
     torch's SyncBatchNorm does the same on GPUs only. Ranks must hold batches of one size.
     """
 
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take features [B, C] and maps [B, C, H, W] alike."""
+
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise [B, C, H, W]."""
+        """Normalise [B, C] or [B, C, H, W]."""
         if not self.training:
-            return super().forward(x)
+            evaluated: Tensor = super().forward(x)
+            return evaluated
+        others = [0, *range(2, x.dim())]
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = sum_over_ranks(x.sum((0, 2, 3))) / count
-        centred = x - mean[:, None, None]
-        variance = sum_over_ranks(centred.square().sum((0, 2, 3))) / count
+        mean = sum_over_ranks(x.sum(others)) / count
+        centred = x - _per_channel(mean, x)
+        variance = sum_over_ranks(centred.square().sum(others)) / count
         self._track(mean.detach(), variance.detach() * count / max(1, count - 1))
-        scale = (variance + self.eps).rsqrt() * self.weight
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        scale = (variance + self.eps).rsqrt()
+        if not self.affine:
+            return centred * _per_channel(scale, x)
+        return centred * _per_channel(scale * self.weight, x) + _per_channel(self.bias, x)
 
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
@@ -37,25 +45,33 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
 
 def share_batch_statistics(module: nn.Module, device: torch.device) -> nn.Module:
-    """Replace every 2-D batch normalisation by one over all ranks; names of weights stay."""
+    """Replace every batch normalisation of features or maps by one over all ranks; names of weights stay."""
     if device.type == "cuda":
         from timm.layers.norm_act import convert_sync_batchnorm  # also knows timm's fused layers
 
         converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted
     for name, child in module.named_children():
-        if type(child) is nn.BatchNorm2d:
+        if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
+            assert isinstance(child, _BatchNorm)
             setattr(module, name, _global_copy(child))
         else:
             share_batch_statistics(child, device)
     return module
 
 
-def _global_copy(norm: nn.BatchNorm2d) -> GlobalBatchNorm2d:
-    copy = GlobalBatchNorm2d(
+def _per_channel(values: Tensor, x: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (x.dim() - 2))
+
+
+def _global_copy(norm: _BatchNorm) -> GlobalBatchNorm:
+    copy = GlobalBatchNorm(
         norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
     )
-    copy = copy.to(norm.weight.device, norm.weight.dtype).train(norm.training)
+    state = norm.running_mean if norm.running_mean is not None else norm.weight
+    copy = copy.to(state.device, state.dtype).train(norm.training)
     copy.load_state_dict(norm.state_dict())
+    for mine, theirs in zip(copy.parameters(), norm.parameters(), strict=True):
+        mine.requires_grad_(theirs.requires_grad)
     copy._forward_hooks = norm._forward_hooks
     return copy

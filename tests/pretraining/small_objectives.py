@@ -1,0 +1,34 @@
+"""How the tests of this folder make an objective."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pretask.backbones import create_backbone
+from pretask.pretraining import HeadOptions, Objective, ObjectiveParts, create_objective, get_strength
+
+
+def make(name: str, *, plain_views: bool = True, size: int = 8, **parts) -> Objective:
+    """Make an objective in double precision on images of 8x8; without random views unless asked for."""
+    torch.manual_seed(0)
+    heads = parts.pop("heads", HeadOptions(hidden=16, size=size))
+    objective = create_objective(
+        name,
+        ObjectiveParts(
+            backbone=create_backbone("resnet8", image_size=(8, 8)),
+            mean=(0.3,) * 3,
+            std=(0.2,) * 3,
+            strength=get_strength("small"),
+            heads=heads,
+            **parts,
+        ),
+    )
+    if plain_views:
+        objective.augment = nn.Identity()
+    return objective.double().train()
+
+
+def images(count: int = 8) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return torch.rand(count, 3, 8, 8, generator=generator, dtype=torch.float64)

@@ -1,0 +1,95 @@
+"""Two ranks on gloo give the gradient of one process over the union of their batches, for every objective."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pretask.pretraining import Objective, TriMixOptions, objective_names
+from pretask.pretraining import i_mix as i_mix_module
+from pretask.pretraining import trimix as trimix_module
+from pretask.pretraining import un_mix as un_mix_module
+from pretask.pretraining.mixing import Shares
+from pretask.training.distributed import share_batch_statistics
+
+from small_objectives import images, make
+
+CASES = [*objective_names(), "trimix:simclr", "trimix:correlation", "un-mix:vicreg"]
+
+
+def pairs_swapped(batch: torch.Tensor, *_: object, **__: object) -> Shares:
+    """Shares that are the same for the union as for its halves: each image is mixed with its neighbour."""
+    order = torch.arange(len(batch)).view(-1, 2).flip(1).flatten()
+    return Shares(torch.full((len(batch), 1), 0.7, dtype=torch.float64), order)
+
+
+def build(case: str) -> Objective:
+    for module in (trimix_module, i_mix_module, un_mix_module):
+        module.draw_shares = pairs_swapped
+    name, _, more = case.partition(":")
+    if more == "correlation":
+        objective = make(name, mix=TriMixOptions(consistency="correlation"))
+    else:
+        objective = make(name, **({"base": more} if more else {}))
+    objective.augment = TwoViews()
+    return objective
+
+
+class TwoViews(nn.Module):
+    """The image as it is, then mirrored: views that differ without any draw."""
+
+    calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x if self.calls % 2 else x.flip(3)
+
+
+def on_rank(rank: int, port: int, folder: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    for case in CASES:
+        objective = share_batch_statistics(build(case), torch.device("cpu"))
+        model = DistributedDataParallel(objective)
+        parts = model(images()[rank * 4 : rank * 4 + 4])
+        parts["loss"].backward()
+        if rank == 0:
+            gradients = {k: p.grad for k, p in objective.named_parameters() if p.grad is not None}
+            torch.save({"gradients": gradients, "spread": parts["spread"]}, Path(folder) / f"{case}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(on_rank, args=(30517 + os.getpid() % 1000, str(folder)), nprocs=2)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def original_draws() -> object:
+    held = trimix_module.draw_shares
+    yield
+    for module in (trimix_module, i_mix_module, un_mix_module):
+        module.draw_shares = held
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_equal_one_process_over_the_union(two_ranks: Path, case: str) -> None:
+    objective = build(case)
+    parts = objective(images())
+    parts["loss"].backward()
+    saved = torch.load(two_ranks / f"{case}.pt", weights_only=True)
+    for key, parameter in objective.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(saved["gradients"][key], parameter.grad, rtol=1e-7, atol=1e-9, msg=key)
+    torch.testing.assert_close(saved["spread"], parts["spread"])
