@@ -81,7 +81,9 @@ def test_a_member_of_the_grid_reaches_scikit_learns_optimum() -> None:
     x = Scale.of(train.values)(train.values)
     decay = 1e-2
     weights, biases = train_grid(x, train.labels, CLASSES, [(0.3, decay), (0.01, 0.0)])
-    model = LogisticRegression(C=1 / (decay * len(x)), tol=1e-8, max_iter=5000).fit(x.numpy(), train.labels.numpy())
+    model = LogisticRegression(C=1 / (decay * len(x)), tol=1e-8, max_iter=5000).fit(
+        x.numpy(), train.labels.numpy()
+    )
 
     def objective(weight: torch.Tensor, bias: torch.Tensor) -> float:
         entropy = nn.functional.cross_entropy(x @ weight + bias, train.labels)

@@ -7,13 +7,12 @@ import math
 
 import pytest
 import torch
+from small_objectives import images, make
 from torch import nn
 
-from pretask.pretraining.base import HeadOptions, create_base
 from pretask.pretraining.average import MovingAverage
+from pretask.pretraining.base import HeadOptions, create_base
 from pretask.pretraining.embedding import Embedding
-
-from small_objectives import images, make
 
 B, D = 5, 4
 
@@ -85,7 +84,13 @@ def test_the_loss_is_the_published_formula(formula) -> None:
 
 
 def test_only_bases_that_predict_have_a_predictor() -> None:
-    for name, predicts in (("byol", True), ("simsiam", True), ("simclr", False), ("barlow", False), ("vicreg", False)):
+    for name, predicts in (
+        ("byol", True),
+        ("simsiam", True),
+        ("simclr", False),
+        ("barlow", False),
+        ("vicreg", False),
+    ):
         base = create_base(name, 6, HeadOptions(8, D))
         assert base.predicts is predicts is (not isinstance(base.predictor, nn.Identity)), name
     robbed = create_base("byol", 6, HeadOptions(8, D, predictor=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_objectives import images, make
 from torch import nn
 
 from pretask.errors import PretaskError
@@ -11,8 +12,6 @@ from pretask.pretraining import TriMixOptions, create_objective, trimix
 from pretask.pretraining.embedding import Embedding, distance
 from pretask.pretraining.mixing import Shares, draw_shares
 from pretask.pretraining.trimix import consistency_loss, partners, weighted_extraction
-
-from small_objectives import images, make
 
 B, D = 6, 5
 
@@ -94,7 +93,9 @@ def test_consistency_is_standardised_with_the_statistics_of_the_targets() -> Non
     total = 0.0
     for i in range(B):
         mixture = 0.7 * t[i] + 0.3 * t[mix.order[i]]
-        total += float((((virtual[i] - mean) / deviation - (mixture - mean) / deviation) ** 2).sum()) / (B * D)
+        total += float((((virtual[i] - mean) / deviation - (mixture - mean) / deviation) ** 2).sum()) / (
+            B * D
+        )
     assert consistency_loss(virtual, (t, t[mix.order]), mix, "squared").item() == pytest.approx(total)
 
 
@@ -242,7 +243,14 @@ def test_what_cannot_be_is_refused(name: str, options: dict, told: str) -> None:
         make(name, **options)
 
 
-@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"base_weight": -1.0}, {"base_weight": 0.0, "extraction_weight": 0.0, "consistency_weight": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha": 0.0},
+        {"base_weight": -1.0},
+        {"base_weight": 0.0, "extraction_weight": 0.0, "consistency_weight": 0.0},
+    ],
+)
 def test_options_out_of_range_are_refused(options: dict) -> None:
     with pytest.raises(PretaskError, match="is not possible"):
         TriMixOptions(**options)

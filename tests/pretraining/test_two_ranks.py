@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from small_objectives import images, make
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,8 +19,6 @@ from pretask.pretraining import trimix as trimix_module
 from pretask.pretraining import un_mix as un_mix_module
 from pretask.pretraining.mixing import Shares
 from pretask.training.distributed import share_batch_statistics
-
-from small_objectives import images, make
 
 CASES = [*objective_names(), "trimix:simclr", "trimix:correlation", "un-mix:vicreg"]
 

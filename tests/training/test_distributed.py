@@ -120,5 +120,7 @@ def test_conversion_keeps_names_weights_and_evaluation() -> None:
 
 def test_conversion_keeps_frozen_weights_frozen() -> None:
     """A weight that gets no gradient but asks for one would keep the ranks from averaging its neighbours'."""
-    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False)).requires_grad_(False)
+    network = nn.Sequential(
+        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False)
+    ).requires_grad_(False)
     assert not any(p.requires_grad for p in share_batch_statistics(network, torch.device("cpu")).parameters())

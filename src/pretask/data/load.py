@@ -36,6 +36,7 @@ def load_data(
     root: str | Path = "data",
     download: bool = True,
     memory_limit: int = MEMORY_LIMIT,
+    labelled: bool = True,
 ) -> ImageData:
     """Load a data set; class names, size, channels, mean and standard deviation are found.
 
@@ -51,6 +52,7 @@ def load_data(
         root: where named data sets are kept, each in a folder of its name.
         download: whether a named data set may be downloaded.
         memory_limit: a set of equally sized images is kept decoded in memory up to this many bytes.
+        labelled: False takes a folder without class folders too, whose images then are all of one class.
 
     Returns:
         The data set. Loading the same .npz or parquet files again in one process gives the same tensors:
@@ -66,11 +68,11 @@ def load_data(
     if isinstance(source, ImageData):
         return source if size is None else replace(source, image_size=size)
     options = {"image_size": size, "channels": channels, "skip_bad": skip_bad, "memory_limit": memory_limit}
-    fingerprint = _fingerprint(source, options)
+    fingerprint = _fingerprint(source, {**options, "labelled": labelled})
     if fingerprint is not None and _latest and _latest[0][0] == fingerprint:
         return _latest[0][1]
     data = prepare(
-        _read(source, Path(root), download),
+        _read(source, Path(root), download, labelled),
         image_size=size,
         channels=channels,
         skip_bad=skip_bad,
@@ -88,13 +90,13 @@ def _return_table_memory() -> None:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
 
 
-def _read(source: Any, root: Path, download: bool) -> RawData:
+def _read(source: Any, root: Path, download: bool, labelled: bool) -> RawData:
     if isinstance(source, (tuple, list, Mapping)) and not is_hub_object(source):
         return read_arrays(source)
     if is_hub_object(source):
         return read_hub_object(source, "data set")
     if isinstance(source, Path):
-        return _read_existing(source)
+        return _read_existing(source, labelled)
     if not isinstance(source, str):
         raise PretaskError(f"cannot load data from a {type(source).__name__}: give a name, a path or arrays")
     if source in SOURCES.names():
@@ -104,14 +106,14 @@ def _read(source: Any, root: Path, download: bool) -> RawData:
     path = Path(source).expanduser()
     if not path.exists() and not {"/", "\\", "."} & set(source):  # a name, not a path
         raise PretaskError(f"{unknown_name('data set', source, SOURCES.names())}; or give {KINDS}")
-    return _read_existing(path)
+    return _read_existing(path, labelled)
 
 
-def _read_existing(path: Path) -> RawData:
+def _read_existing(path: Path, labelled: bool) -> RawData:
     path = path.expanduser()
     try:
         if path.exists():
-            return read_path(path)
+            return read_path(path, labelled)
     except OSError as fault:
         raise PretaskError(
             f"cannot read {path} ({fault.strerror or fault}): check its permissions"

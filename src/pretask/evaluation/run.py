@@ -173,6 +173,10 @@ def _fitted_data(path: Path, card: ModelCard, data: str | None, labels: LabelBud
     seed = labels.seed if labels.seed is not None else int(card.facts.get("seed", 0))
     if data is None:
         images, validation = _run_data(path), 0.0
+        if images.num_classes < 2:
+            raise PretaskError(
+                f"{images.name} has no classes to judge features by: type --data with images that have"
+            )
     else:
         images = load_data(data, image_size=card.image_size, channels=card.channels)
         validation = OTHER_VALIDATION

@@ -27,10 +27,11 @@ from pretask.training.adversary import training_attack
 from pretask.training.config import BackboneConfig, MethodConfig, RunConfig
 from pretask.training.config_files import AnyConfig, override
 from pretask.training.device import resolve_precision
+from pretask.training.pretrain_config import PretrainConfig
 
 
 def build_data(config: AnyConfig) -> ImageData:
-    """Read and split the data.
+    """Read and split the data; a pre-training takes images without classes too.
 
     Raises:
         PretaskError: data that cannot be read or split as asked.
@@ -42,13 +43,16 @@ def build_data(config: AnyConfig) -> ImageData:
         channels=asked.channels,
         skip_bad=asked.skip_bad,
         root=asked.data_root,
+        labelled=not isinstance(config, PretrainConfig),
     )
     return split_data(data, config)
 
 
 def split_data(data: ImageData, config: AnyConfig) -> ImageData:
-    """Apply the configuration's splits to data at hand."""
+    """Apply the configuration's splits to data at hand; without classes all images are to train on."""
     asked = config.data
+    if data.num_classes < 2:
+        return data
     return apply_splits(
         data,
         validation=asked.validation if asked.validation < 1 else _whole(asked.validation),

@@ -27,8 +27,14 @@ def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.d
     """Decide whatever the configuration leaves open, so that what is saved says all.
 
     Raises:
-        PretaskError: an augmentation of the loader, or selection by labels, which pre-training does not have.
+        PretaskError: fewer than two images in a step; an augmentation of the loader, or selection by labels, which
+            pre-training does not have.
     """
+    if min(len(data.train), config.optim.batch_size) < 2:
+        raise PretaskError(
+            f"pre-training compares images with each other: {len(data.train)} train image(s) in batches of "
+            f"{config.optim.batch_size} are too few, give at least two images and --batch-size 2"
+        )
     if config.data.augment not in ("auto", "none"):
         raise PretaskError(
             f"--augment {config.data.augment} is for training with labels: pre-training makes its own views, "

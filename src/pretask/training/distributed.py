@@ -65,9 +65,7 @@ def _per_channel(values: Tensor, x: Tensor) -> Tensor:
 
 
 def _global_copy(norm: _BatchNorm) -> GlobalBatchNorm:
-    copy = GlobalBatchNorm(
-        norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
-    )
+    copy = GlobalBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
     state = norm.running_mean if norm.running_mean is not None else norm.weight
     copy = copy.to(state.device, state.dtype).train(norm.training)
     copy.load_state_dict(norm.state_dict())

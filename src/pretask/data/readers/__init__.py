@@ -10,19 +10,20 @@ from pretask.data.readers.folder import read_folder
 from pretask.data.readers.hub import is_saved_dataset, read_saved_dataset
 from pretask.data.readers.npz import read_npz
 from pretask.data.readers.table import find_tables, read_tables
+from pretask.data.readers.unlabelled import is_unlabelled, read_unlabelled
 from pretask.errors import PretaskError
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
-def read_path(path: Path) -> RawData:
-    """Read the data set at an existing path.
+def read_path(path: Path, labelled: bool = True) -> RawData:
+    """Read the data set at an existing path; with `labelled=False` a folder needs no class folders.
 
     Raises:
         PretaskError: the path is of no known kind, or what it holds is faulty.
     """
     if path.is_dir():
-        return _read_directory(path)
+        return _read_directory(path, labelled)
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return read_npz(path)
@@ -35,10 +36,12 @@ def read_path(path: Path) -> RawData:
     raise PretaskError(f"{path} is no data set: give a folder of class folders, a .parquet or an .npz file")
 
 
-def _read_directory(path: Path) -> RawData:
+def _read_directory(path: Path, labelled: bool) -> RawData:
     if is_saved_dataset(path):
         return read_saved_dataset(path)
     tables = find_tables(path)
     if tables:
         return read_tables(tables, path.resolve().name, path)
+    if not labelled and is_unlabelled(path):
+        return read_unlabelled(path)
     return read_folder(path)

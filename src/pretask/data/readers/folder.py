@@ -42,7 +42,7 @@ def read_folder(folder: Path) -> RawData:
         PretaskError: there are no images, images outside class folders, fewer than two classes, an empty
             class folder, or splits with different classes.
     """
-    top = _unwrapped(folder)
+    top = unwrapped(folder)
     split_folders = {sub.name: _SPLITS[sub.name.lower()] for sub in _subfolders(top) if _is_split(sub)}
     trees = _scan_splits(top, split_folders) if split_folders else {"train": (top, scan(top))}
     for where, tree in trees.values():
@@ -136,7 +136,7 @@ def _check_tree(where: Path, tree: Tree) -> None:
         )
 
 
-def _unwrapped(folder: Path) -> Path:
+def unwrapped(folder: Path) -> Path:
     """Go down through folders that hold nothing but one folder, as archives often unpack to."""
     while True:
         inside = [entry for entry in folder.iterdir() if not _is_hidden(entry.name)]
