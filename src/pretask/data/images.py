@@ -62,6 +62,7 @@ class ImageData:
         mixed_sizes: whether stored images differ in size, so that a loader has to resize them.
         skipped: images left out because they could not be read.
         notes: what was done to the splits, for reports: "test: 20 % of train, seed 0".
+        unlabelled: all train images where `train` has only some of them, their labels -1; None where it has all.
         train_counts: images of each class that a model at hand was trained on, where they were not these.
     """
 
@@ -79,6 +80,7 @@ class ImageData:
     skipped: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
     train_counts: tuple[int, ...] | None = None
+    unlabelled: LabelledImages | None = None
 
     @property
     def num_classes(self) -> int:
@@ -99,6 +101,7 @@ class ImageData:
             "train_images": len(self.train),
             "validation_images": 0 if self.validation is None else len(self.validation),
             "test_images": 0 if self.test is None else len(self.test),
+            "unlabelled_images": 0 if self.unlabelled is None else len(self.unlabelled),
             "classes": self.num_classes,
             "class_names": list(self.class_names),
             "class_counts": counts.tolist(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from pretask.data.images import ImageData, LabelledImages
 from pretask.data.splits import hold_out, long_tailed
 from pretask.data.splits import label_fraction as share_of_each
@@ -28,7 +30,7 @@ def apply_splits(
 
     A set without test images gives 20 % of its train images, and one without validation images gives
     `validation` of those that remain; both are stratified. Then the train images are reduced, and their mean
-    and standard deviation computed anew.
+    and standard deviation computed anew; with fewer labels, all of them stay at hand without labels.
 
     Args:
         data: as `load_data` returns it.
@@ -66,6 +68,7 @@ def apply_splits(
         notes.append(f"train: {imbalance_profile} imbalance {imbalance:g}, seed {seed}")
     if reduced is data.train:
         return replace(data, test=test, validation=held_validation, notes=tuple(notes))
+    fewer_labels = per_class is not None or label_fraction is not None
     mean, std = channel_statistics(reduced.images)
     return replace(
         data,
@@ -75,7 +78,13 @@ def apply_splits(
         mean=mean,
         std=std,
         notes=tuple(notes),
+        unlabelled=without_labels(train) if fewer_labels else data.unlabelled,
     )
+
+
+def without_labels(images: LabelledImages) -> LabelledImages:
+    """Return the same images, every label -1."""
+    return LabelledImages(images.images, torch.full_like(images.labels, -1))
 
 
 def _part(images: LabelledImages, size: float, seed: int) -> tuple[LabelledImages, LabelledImages]:

@@ -41,6 +41,9 @@ class MethodParts:
         gate: how several pretext heads share the weight.
         distill_temperature: T of self-distillation.
         distill_weight: β, weight of the cross-entropy of the distilled head.
+        pseudo_threshold: τ of FixMatch, the least confidence of a guess that counts.
+        unlabelled_weight: λ_u of FixMatch.
+        unlabelled_ratio: μ of FixMatch, unlabelled images in a step for each labelled one.
     """
 
     backbone: Backbone
@@ -57,6 +60,9 @@ class MethodParts:
     gate: GateOptions = field(default_factory=GateOptions)
     distill_temperature: float = 1.0
     distill_weight: float = 1.0
+    pseudo_threshold: float = 0.95
+    unlabelled_weight: float = 1.0
+    unlabelled_ratio: int = 7
 
     @property
     def num_classes(self) -> int:

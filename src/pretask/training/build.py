@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
-from pretask.data import ImageData, apply_splits, load_data
+from pretask.data import ImageData, LabelledImages, apply_splits, load_data
 from pretask.data.loader import Loader, create_loader
+from pretask.data.paired import pair
 from pretask.errors import PretaskError
 from pretask.losses import LossOptions, create_loss
 from pretask.methods import (
@@ -22,6 +23,7 @@ from pretask.methods import (
     load_backbone_weights,
     read_card,
 )
+from pretask.methods.fixmatch import FixMatch
 from pretask.pretexts import create_pretexts
 from pretask.training.adversary import training_attack
 from pretask.training.config import BackboneConfig, MethodConfig, RunConfig
@@ -138,6 +140,7 @@ def build_method(config: RunConfig, data: ImageData) -> Method:
         PretaskError: parts that do not suit the data or each other.
     """
     asked = config.method
+    _check_mixing(asked)
     torch.manual_seed(config.session.seed)
     pretexts = create_pretexts(asked.pretexts) if asked.pretexts else ()
     for pretext in pretexts:
@@ -158,8 +161,20 @@ def build_method(config: RunConfig, data: ImageData) -> Method:
         gate=_gate_options(asked),
         distill_temperature=asked.distill_temperature,
         distill_weight=asked.distill_weight,
+        pseudo_threshold=asked.pseudo_threshold,
+        unlabelled_weight=asked.unlabelled_weight,
+        unlabelled_ratio=asked.unlabelled_ratio,
     )
     return create_method(asked.method, parts)
+
+
+def _check_mixing(asked: MethodConfig) -> None:
+    changed = asked.mixup or asked.cutmix or asked.adversarial != "none"
+    if changed and issubclass(METHODS.get(asked.method), FixMatch):
+        raise PretaskError(
+            f"{asked.method} has images without labels in its batches, which mixup, cutmix and attacks need: "
+            "leave these out"
+        )
 
 
 def _loss_options(asked: MethodConfig) -> LossOptions:
@@ -178,21 +193,32 @@ def _gate_options(asked: MethodConfig) -> GateOptions:
 def build_loader(
     config: AnyConfig, data: ImageData, device: torch.device, rank: int, world_size: int
 ) -> Loader:
-    """Return the loader of training batches for one rank."""
-    return create_loader(
-        data.train,
-        image_size=data.image_size,
-        batch_size=config.optim.batch_size,
-        device=device,
-        train=True,
-        augment=config.data.augment,
-        kind=config.data.loader,
-        seed=config.session.seed,
-        rank=rank,
-        world_size=world_size,
-        workers=config.data.workers,
-        channels_last=config.session.channels_last,
-    )
+    """Return the loader of training batches for one rank.
+
+    Raises:
+        PretaskError: see `create_loader`; fewer unlabelled images than a step of FixMatch takes.
+    """
+
+    def loader(images: LabelledImages, batch_size: int) -> Loader:
+        return create_loader(
+            images,
+            image_size=data.image_size,
+            batch_size=batch_size,
+            device=device,
+            train=True,
+            augment=config.data.augment,
+            kind=config.data.loader,
+            seed=config.session.seed,
+            rank=rank,
+            world_size=world_size,
+            workers=config.data.workers,
+            channels_last=config.session.channels_last,
+        )
+
+    labelled = loader(data.train, config.optim.batch_size)
+    if not (isinstance(config, RunConfig) and issubclass(METHODS.get(config.method.method), FixMatch)):
+        return labelled
+    return pair(labelled, loader, data.unlabelled or data.train, config.method.unlabelled_ratio)
 
 
 def model_card(config: RunConfig, data: ImageData, method: Method) -> ModelCard:

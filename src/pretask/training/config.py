@@ -91,6 +91,12 @@ class MethodConfig:
     """temperature of self-distillation in sla-sd"""
     distill_weight: float = 1.0
     """weight of the distilled head's own cross-entropy in sla-sd"""
+    pseudo_threshold: float = 0.95
+    """confidence from which fixmatch takes a guess for a label"""
+    unlabelled_weight: float = 1.0
+    """weight of unlabelled images in fixmatch"""
+    unlabelled_ratio: int = 7
+    """unlabelled images in a step of fixmatch for each labelled one"""
     mixup: float = 0.0
     """MixUp with this Beta parameter; 0 is off"""
     cutmix: float = 0.0

@@ -29,19 +29,19 @@ _RANGES: dict[str, _Range] = {
         (
             "validation", "weight_decay", "mixup", "cutmix", "pretext_weight", "distill_weight",
             "warmup_epochs", "warmup_steps", "focal_gamma", "workers", "checkpoint_seconds",
-            "base_weight", "extraction_weight", "consistency_weight",
+            "unlabelled_weight", "base_weight", "extraction_weight", "consistency_weight",
         ),
         _NOT_NEGATIVE,
     ),
     **dict.fromkeys(
         (
             "epochs", "steps", "batch_size", "threads", "eval_every", "log_every", "checkpoint_steps",
-            "views", "per_class", "image_size", "hidden_size", "embedding_size",
+            "views", "per_class", "image_size", "hidden_size", "embedding_size", "unlabelled_ratio",
         ),
         _COUNT,
     ),
     **dict.fromkeys(("momentum", "ema", "label_smoothing", "effective_beta", "target_momentum"), _BELOW_ONE),
-    **dict.fromkeys(("gate_floor", "reweight_from"), _SHARE),
+    **dict.fromkeys(("gate_floor", "reweight_from", "pseudo_threshold"), _SHARE),
     "epsilon": (lambda value: 0 <= value <= 255, "from 0 to 255: it counts 255ths of the pixel range"),
     **dict.fromkeys(("seed", "split_seed"), _SEED),
 }  # fmt: skip

@@ -1,0 +1,118 @@
+"""FixMatch: a supervised method that learns from images without labels too."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms import v2
+
+from pretask.errors import PretaskError
+from pretask.methods.base import Method, MethodParts
+from pretask.methods.baseline import Baseline
+from pretask.methods.factory import METHODS
+
+OPERATIONS, MAGNITUDE = 2, 10
+ERASED = (0.05, 0.25)
+"""RandAugment (Cubuk et al., arXiv 1909.13719) as FixMatch has it, then a grey square of this share of the area."""
+_GROUP = 8
+_ONE_PASS = ("distilled", "single", "unmasked")
+
+
+class StrongViews(nn.Module):
+    """Images [B, C, H, W] in [0, 1] → strongly changed ones, without gradient; groups of 8 share a draw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.change = v2.Compose(
+            [v2.RandAugment(OPERATIONS, MAGNITUDE), v2.RandomErasing(1.0, ERASED, (1.0, 1.0), value=0.5)]
+        )
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Return a strong view of each image, same shape and range."""
+        return torch.cat([self.change(group) for group in torch.split(images, _GROUP)]).clamp_(0, 1)
+
+
+class FixMatch(Method):
+    """A supervised method on labelled images, and confident guesses on weak views as labels of strong views.
+
+    L + λ_u·mean over unlabelled images of 1[max p ≥ τ]·CE(strong view, argmax p), p the answer in one pass for the
+    weak view, without gradient (Sohn et al., NeurIPS 2020, arXiv 2001.07685, eq. 4). Weak views are what the loader
+    makes. Mixed into a method's class by `with_fixmatch`.
+
+    Raises:
+        PretaskError: a threshold outside [0, 1], a weight below 0, fewer than one unlabelled image per labelled one,
+            or a method that has no answer in one pass.
+    """
+
+    def __init__(self, parts: MethodParts) -> None:
+        super().__init__(parts)
+        answers = [name for name in _ONE_PASS if name in self.inferences]
+        if not answers:
+            raise PretaskError(
+                f"fixmatch needs a method that answers in one pass, this one has {', '.join(self.inferences)}: "
+                "type --method fixmatch+sla-sd"
+            )
+        if not 0 <= parts.pseudo_threshold <= 1 or parts.unlabelled_weight < 0 or parts.unlabelled_ratio < 1:
+            raise PretaskError(
+                f"fixmatch with threshold {parts.pseudo_threshold:g}, weight {parts.unlabelled_weight:g} and "
+                f"{parts.unlabelled_ratio} unlabelled images per labelled one is not possible: give a threshold from 0 "
+                "to 1, a weight of 0 or more, a ratio of 1 or more"
+            )
+        self.answer = answers[0]
+        self.threshold, self.unlabelled_weight = parts.pseudo_threshold, parts.unlabelled_weight
+        self.unlabelled_ratio = parts.unlabelled_ratio
+        self.strong = StrongViews()
+        ratio = self.unlabelled_ratio
+        self.passes_per_image = (self.passes_per_image + 2 * ratio) / (1 + ratio)
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the objective of one step.
+
+        Args:
+            images: [B·(1 + ratio), C, H, W] in [0, 1], the B labelled ones first.
+            labels: int64 [B·(1 + ratio)]; those of unlabelled images are not read.
+
+        Returns:
+            The parts of the supervised method on the labelled images, "loss" with the unlabelled ones,
+            "unlabelled_loss", and "confident", the share of unlabelled images that were given a label.
+        """
+        count = len(images) // (1 + self.unlabelled_ratio)
+        parts = super().forward(images[:count], labels[:count])  # type: ignore[safe-super]
+        weak = images[count:]
+        # Both views in one pass, so that they share their batch statistics.
+        logits = self.classifier(self.answer)(torch.cat((weak, self.strong(weak))))
+        guessed, strong = logits.chunk(2)
+        confidence, pseudo_labels = guessed.detach().softmax(1).max(1)
+        sure = (confidence >= self.threshold).to(strong.dtype)
+        loss = (F.cross_entropy(strong, pseudo_labels, reduction="none") * sure).mean()
+        return {
+            **parts,
+            "loss": parts["loss"] + self.unlabelled_weight * loss,
+            "unlabelled_loss": loss.detach(),
+            "confident": sure.mean(),
+        }
+
+    def summary(self) -> str:
+        """Return what the supervised method adds, and the terms of the guesses."""
+        inner = super().summary()
+        terms = (
+            f"{self.unlabelled_ratio} unlabelled images per labelled one, guesses of {self.threshold:g} count"
+        )
+        return f"{inner}; {terms}" if inner else terms
+
+
+@cache
+def with_fixmatch(kind: type[Method]) -> type[Method]:
+    """Return a class of methods with FixMatch mixed in."""
+    first_line = (kind.__doc__ or "").partition("\n")[0]
+    return type(f"FixMatch{kind.__name__}", (FixMatch, kind), {"__doc__": f"FixMatch over: {first_line}"})
+
+
+FixMatchBaseline = METHODS.register("fixmatch")(with_fixmatch(Baseline))
+"""FixMatch over plain supervised training; "fixmatch+NAME" is over another method."""
+METHODS.wrap("fixmatch", with_fixmatch)
