@@ -81,6 +81,11 @@ class Encoder(nn.Module):
         """Return the features [B, D] of images [B, C, H, W] in [0, 1] as they are."""
         return self.changed(images, None)
 
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the features [B, D] of images [B, C, H, W] in [0, 1], under the name a classifier has for it."""
+        features: Tensor = self(images)
+        return features
+
     def views(self, images: Tensor) -> Tensor:
         """Return the features of every view, sample-major [B·M, D]."""
         return self.changed(
