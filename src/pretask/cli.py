@@ -138,9 +138,14 @@ def evaluate(
     batch_size: int = 256,
     device: str = "auto",
     epsilon: float | None = None,
+    per_class: int | None = None,
+    label_fraction: float | None = None,
+    seed: int | None = None,
     format: Literal["table", "json"] = "table",
 ) -> None:
-    """Evaluate a trained run by one or more protocols, for each of its inferences; attacks for its default one.
+    """Evaluate a run by one or more protocols, for each of its inferences; attacks for its default one.
+
+    The protocols knn, linear and ridge use the features alone: they need no class head, and take data of any classes.
 
     Parameters
     ----------
@@ -153,13 +158,20 @@ def evaluate(
     split
         of the run's data
     data
-        other data with the same classes, in place of the run's; taken as it is, not split
+        other data in place of the run's: with the same classes, taken as it is; of any classes, and split as for a
+        training, for knn, linear and ridge
     batch_size
         images in a forward pass
     device
         auto, cpu or cuda
     epsilon
         how far an attack may go, in 255ths of the pixel range: 8 is 8/255; the protocol's own where not given
+    per_class
+        training images of each class that knn, linear and ridge may learn from
+    label_fraction
+        the same as a fraction of each class
+    seed
+        chooses these images; the run's own where not given
     format
         table for people, json for programs
     """
@@ -175,6 +187,9 @@ def evaluate(
         batch_size,
         device,
         epsilon=None if epsilon is None else epsilon / 255,
+        per_class=per_class,
+        label_fraction=label_fraction,
+        seed=seed,
     )
     _print_lines(evaluation_lines(figures, format), _console())
 
