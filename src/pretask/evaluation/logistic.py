@@ -12,6 +12,7 @@ HISTORY = 10
 MOST_STEPS = 200
 SMALLEST_GRADIENT = 1e-6
 _MOST_HALVINGS = 20
+_LOGITS_AT_ONCE = 200_000_000  # of all regressions together; beyond this some wait for others
 _SUFFICIENT = 1e-4  # share of the decrease that the slope promises (Armijo)
 _ROUNDING = 1e-7  # of the loss, which float32 logits cannot tell apart
 
@@ -53,6 +54,18 @@ def solve(
         variances: float64 `[R]`, of the columns of x.
         penalties: G values of l2 above 0.
     """
+    at_once = max(1, _LOGITS_AT_ONCE // (len(x) * num_classes))
+    if len(penalties) > at_once:
+        first, rest = (
+            solve(x, labels, num_classes, variances, part)
+            for part in (penalties[:at_once], penalties[at_once:])
+        )
+        return Solution(
+            torch.cat([first.weights, rest.weights], dim=1),
+            torch.cat([first.intercept, rest.intercept]),
+            torch.cat([first.steps, rest.steps]),
+            torch.cat([first.converged, rest.converged]),
+        )
     state = _State(x, labels, num_classes, variances, penalties)
     members = torch.arange(len(penalties), device=x.device)
     weights = state.weights.clone()

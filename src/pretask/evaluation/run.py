@@ -62,7 +62,7 @@ def evaluate_run(
     """
     path, where = Path(folder), resolve_device(device)
     card = read_card(path)
-    split_seed = seed_of(path, card)
+    split_seed = seed_of(path, card) if any(map(_uses_features, protocols)) else 0
     label_seed = split_seed if seed is None else seed
     options = {"split": split, "batch_size": batch_size, "device": where}
     evaluators = {name: _evaluator(name, epsilon, label_seed, options) for name in protocols}
@@ -97,9 +97,14 @@ def evaluate_run(
     return answer
 
 
+def _uses_features(name: str) -> bool:
+    make = EVALUATORS.get(name)
+    return isinstance(make, type) and issubclass(make, FeatureEvaluator)
+
+
 def _evaluator(name: str, epsilon: float | None, seed: int, options: dict[str, Any]) -> Evaluator:
     make = EVALUATORS.get(name)
-    if isinstance(make, type) and issubclass(make, FeatureEvaluator):
+    if _uses_features(name):
         options = {**options, "seed": seed}
     elif epsilon is not None and isinstance(make, type) and issubclass(make, Robustness):
         options = {**options, "epsilon": epsilon}
@@ -124,7 +129,7 @@ def _check_options(
     flags = [f"--{name.replace('_', '-')}" for name, value in labels.items() if value is not None]
     if flags and not any(probes):
         raise PretaskError(
-            f"{' and '.join(flags)} choose labels for protocols on features, and none is among {given}: "
+            f"{' and '.join(flags)}: this is for protocols on features, and none is among {given}: "
             "type --protocol knn linear"
         )
 

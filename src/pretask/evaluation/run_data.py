@@ -67,9 +67,19 @@ def for_probes(
     Raises:
         PretaskError: see `apply_splits`.
     """
-    split = data if own else apply_splits(data, seed=split_seed)
+    split = data if own else _split(data, split_seed)
     # Without validation images of its own a run keeps none: a probe then holds out some of the labels it may use.
     return apply_splits(split, validation=0, per_class=per_class, label_fraction=label_fraction, seed=seed)
+
+
+def _split(data: ImageData, seed: int) -> ImageData:
+    try:
+        return apply_splits(data, seed=seed)
+    except PretaskError:
+        raise PretaskError(
+            f"{data.name} has {len(data.train)} train images of {data.num_classes} classes, too few to hold out "
+            "test and validation images: give more of each class, or data with test and validation images"
+        ) from None
 
 
 def seed_of(folder: Path, card: ModelCard) -> int:
