@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pretask.methods import MethodParts as MethodParts
     from pretask.methods import create_method as create_method
     from pretask.methods import load_classifier as load_classifier
+    from pretask.methods import load_encoder as load_encoder
     from pretask.prediction import predict as predict
     from pretask.pretexts import Pretext as Pretext
     from pretask.pretexts import create_pretext as create_pretext
@@ -46,6 +47,7 @@ _HOMES = {
     "create_pretext": "pretask.pretexts",
     "create_pretexts": "pretask.pretexts",
     "load_classifier": "pretask.methods",
+    "load_encoder": "pretask.methods",
     "load_config": "pretask.training.config_files",
     "load_data": "pretask.data",
     "predict": "pretask.prediction",

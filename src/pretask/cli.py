@@ -140,10 +140,12 @@ def evaluate(
     epsilon: float | None = None,
     per_class: int | None = None,
     label_fraction: float | None = None,
-    label_seed: int | None = None,
+    seed: int | None = None,
     format: Literal["table", "json"] = "table",
 ) -> None:
-    """Evaluate a run by one or more protocols: its answers (accuracy, attacks) or its features (knn, linear, ridge).
+    """Evaluate a run by one or more protocols, for each of its inferences; attacks for its default one.
+
+    The protocols knn, linear and ridge use the features alone: they need no class head, and take data of any classes.
 
     Parameters
     ----------
@@ -156,8 +158,8 @@ def evaluate(
     split
         of the run's data
     data
-        other data in place of the run's: with the same classes and taken as it is, or for protocols on features with
-        any classes and split as for a training
+        other data in place of the run's: with the same classes, taken as it is; of any classes, and split as for a
+        training, for knn, linear and ridge
     batch_size
         images in a forward pass
     device
@@ -165,15 +167,15 @@ def evaluate(
     epsilon
         how far an attack may go, in 255ths of the pixel range: 8 is 8/255; the protocol's own where not given
     per_class
-        protocols on features learn from this many images of each class
+        training images of each class that knn, linear and ridge may learn from
     label_fraction
-        protocols on features learn from this share of each class
-    label_seed
-        chooses these images; the run's seed where not given
+        the same as a fraction of each class
+    seed
+        chooses these images; the run's own where not given
     format
         table for people, json for programs
     """
-    from pretask.evaluation.run import LabelBudget, evaluate_run
+    from pretask.evaluation.run import evaluate_run
     from pretask.results_text import evaluation_lines
 
     figures = evaluate_run(
@@ -185,7 +187,9 @@ def evaluate(
         batch_size,
         device,
         epsilon=None if epsilon is None else epsilon / 255,
-        labels=LabelBudget(per_class, label_fraction, label_seed),
+        per_class=per_class,
+        label_fraction=label_fraction,
+        seed=seed,
     )
     _print_lines(evaluation_lines(figures, format), _console())
 

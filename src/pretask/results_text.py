@@ -57,9 +57,7 @@ def evaluation_lines(evaluation: Mapping[str, Any], format: str) -> list[str]:
     """Return an evaluation as a table for people or as JSON."""
     if format == "json":
         return [json.dumps(evaluation, indent=2)]
-    moved = evaluation["trained_on"] not in ("", evaluation["data"])
-    origin = f", trained on {evaluation['trained_on']}" if moved else ""
-    lines = [f"{evaluation['run']} on {evaluation['data']}{origin}", *evaluation["notes"]]
+    lines = [f"{evaluation['run']} on {evaluation['data']}", *_features_lines(evaluation.get("features"))]
     for protocol in evaluation["protocols"].values():
         lines.append(protocol["protocol"])
         lines += [f"{name:<11} {_any_line(figures)}" for name, figures in protocol["inferences"].items()]
@@ -76,18 +74,31 @@ def _any_line(figures: Mapping[str, Any]) -> str:
     return "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, int | float))
 
 
+def _features_lines(features: Mapping[str, Any] | None) -> list[str]:
+    """Return what was done to the data that features were judged on."""
+    if features is None:
+        return []
+    transfer = features["transfer"]
+    told = [f"transfer from {transfer['from']} to {transfer['to']}"] if transfer else []
+    return told + [f"features: {note}" for note in features["notes"]]
+
+
 def _probe_line(figures: Mapping[str, Any]) -> str:
-    shown = [
-        ("top1", "top-1"),
-        ("top1_k20", "top-1 of 20"),
-        ("balanced", "balanced"),
-        ("macro_f1", "macro F1"),
-    ]
-    parts = [f"{title} {100 * figures[key]:.2f} %" for key, title in shown if key in figures]
-    chosen = [f"{key} {figures[key]:g}" for key in ("lr", "weight_decay", "penalty", "k") if key in figures]
-    return "  ".join(
-        [*parts, *chosen, f"{figures['train_images']} train images", f"{figures['num_features']} features"]
-    )
+    parts = [_accuracies(figures)]
+    if "k" in figures:
+        fewer = figures["fewer"]
+        parts += [f"k {figures['k']}", f"(k {fewer['k']}: {_accuracies(fewer)})"]
+    if "l2" in figures:
+        parts.append(
+            f"l2 {figures['l2']:.3g}, chosen on {figures['choosing_images']:,} {figures['chosen_on']}"
+        )
+    sizes = f"{figures['train_images']:,} train images, {figures['num_features']:,} features"
+    return "  ".join([*parts, sizes, f"n {figures['n']:,}"])
+
+
+def _accuracies(figures: Mapping[str, Any]) -> str:
+    titles = (("top1", "top-1"), ("balanced", "balanced"), ("macro_f1", "macro-F1"))
+    return "  ".join(f"{title} {100 * figures[key]:.2f} %" for key, title in titles)
 
 
 def _robust_line(figures: Mapping[str, Any]) -> str:

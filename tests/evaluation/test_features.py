@@ -1,169 +1,175 @@
-"""Protocols on features against slow references and independent libraries, and what they may not see."""
+"""Features of splits, and what every protocol on them shares."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from sklearn.datasets import make_blobs
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.neighbors import KNeighborsClassifier
-from torch import nn
+from feature_samples import Flat, blobs
+from sklearn.metrics import f1_score
 
-from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS
-from pretask.evaluation.features import Features, Scale
-from pretask.evaluation.knn import vote
-from pretask.evaluation.linear import train_grid
-from pretask.evaluation.ridge import PENALTIES, solve_ridge
+from pretask.evaluation.features import FeatureBank, accuracies
+from pretask.evaluation.predictions import embed
+from pretask.evaluation.probe import Probe
 
-CLASSES = 3
-
-
-def blobs(count: int = 90, size: int = 4, spread: float = 2.5, seed: int = 0) -> Features:
-    values, labels = make_blobs(count, size, centers=CLASSES, cluster_std=spread, random_state=seed)
-    return Features(torch.tensor(values, dtype=torch.float32), torch.tensor(labels))
+PROTOCOLS = ("knn", "linear", "ridge")
 
 
-class Pixels(nn.Module):
-    """Its features are the pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(()))
-
-    def embed(self, images: torch.Tensor) -> torch.Tensor:
-        return images.flatten(1) * self.weight
+def test_fillers_are_left_out_and_the_split_order_is_kept(listed_loader):
+    images, labels = torch.rand(5, 1, 3, 3), torch.tensor([2, -1, 0, 1, -1])
+    loader = listed_loader(images, labels, batch_size=2, index=torch.tensor([2, 0, 0, 1, 0]))
+    values, found = embed(Flat(), loader)
+    assert torch.equal(values, images[[2, 3, 0]].flatten(1))
+    assert found.tolist() == [0, 1, 2]
 
 
-def image_data(validation: bool = True, seed: int = 0) -> ImageData:
-    """Images of 2x2 whose brightest pixel says their class, with noise."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def split(count: int) -> LabelledImages:
-        labels = torch.arange(count) % CLASSES
-        noise = torch.randint(0, 120, (count, 1, 2, 2), generator=generator)
-        bright = 100 * nn.functional.one_hot(labels, 4).view(count, 1, 2, 2)
-        pixels = (noise + bright).to(torch.uint8)
-        return LabelledImages(ArrayImages(pixels), labels)
-
-    return ImageData(
-        "corners", split(90), split(30) if validation else None, split(60), ("a", "b", "c"), 1, (2, 2), (0.5,), (0.2,),
-        "none",
-    )  # fmt: skip
+def test_features_that_are_not_finite_are_counted(listed_loader):
+    images = torch.rand(4, 1, 2, 2)
+    images[2] = torch.nan
+    with pytest.raises(PretaskError, match="the backbone gave NaN or infinite features for 1 of 4 images"):
+        embed(Flat(), listed_loader(images, torch.zeros(4, dtype=torch.int64)))
 
 
-def test_votes_are_those_of_a_loop() -> None:
-    train, queries = blobs(), blobs(20, seed=1).values
-    scores = vote(train, queries, CLASSES, k=7, temperature=0.1)
-    for query, row in zip(queries, scores, strict=True):
-        cosines = torch.stack([torch.dot(query, v) / query.norm() / v.norm() for v in train.values])
-        nearest = cosines.argsort(descending=True)[:7]
-        expected = torch.zeros(CLASSES)
-        for place in nearest:
-            expected[train.labels[place]] += torch.exp((cosines[place] - cosines.max()) / 0.1)
-        torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
+def test_a_bank_extracts_each_split_once_without_gradients_in_evaluation_mode():
+    data, network = blobs(), Flat().train()
+    bank = FeatureBank(network, data, EVALUATORS.get("knn")())
+    assert bank["train"] is bank["train"]
+    assert torch.equal(bank["train"].values * 255, data.train.images.storage.flatten(1).float())
+    assert torch.equal(bank["train"].labels, data.train.labels)
+    assert network.seen == [False] and network.training
+    assert not bank["train"].values.requires_grad
 
 
-def test_one_neighbour_is_scikit_learns() -> None:
-    train, queries = blobs(), blobs(40, seed=1).values
-    theirs = KNeighborsClassifier(1, metric="cosine").fit(train.values, train.labels).predict(queries)
-    assert vote(train, queries, CLASSES, k=1).argmax(1).tolist() == theirs.tolist()
-    assert vote(train, queries, CLASSES, k=10_000).shape == (40, CLASSES)
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_what_all_protocols_tell(name):
+    data = blobs()
+    found = EVALUATORS.get(name)(batch_size=7)(Flat(), data)
+    assert found == EVALUATORS.get(name)(batch_size=100)(Flat(), data)
+    assert found["n"] == len(data.test)
+    assert (found["train_images"], found["num_features"]) == (len(data.train), 16)
+    assert 0.5 < found["top1"] <= 1
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_a_member_of_the_grid_reaches_scikit_learns_optimum() -> None:
-    """Both minimise mean cross-entropy + decay/2 ‖W‖²; the loss may be higher by a thousandth."""
-    train = blobs()
-    x = Scale.of(train.values)(train.values)
-    decay = 1e-2
-    weights, biases = train_grid(x, train.labels, CLASSES, [(0.3, decay), (0.01, 0.0)])
-    model = LogisticRegression(C=1 / (decay * len(x)), tol=1e-8, max_iter=5000).fit(
-        x.numpy(), train.labels.numpy()
-    )
-
-    def objective(weight: torch.Tensor, bias: torch.Tensor) -> float:
-        entropy = nn.functional.cross_entropy(x @ weight + bias, train.labels)
-        return float(entropy + decay / 2 * weight.square().sum())
-
-    best = objective(torch.tensor(model.coef_.T).float(), torch.tensor(model.intercept_).float())
-    assert best <= objective(weights[0], biases[0]) < best + 1e-3
-    assert objective(torch.zeros(4, CLASSES), torch.zeros(CLASSES)) > best + 0.1
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_collapsed_network_is_as_good_as_guessing(name):
+    found = EVALUATORS.get(name)()(Flat(gain=0.0), blobs())
+    assert found["balanced"] == pytest.approx(1 / 3)
 
 
-def test_members_of_the_grid_do_not_touch_each_other() -> None:
-    train = blobs()
-    both = train_grid(train.values, train.labels, CLASSES, [(0.03, 0.0), (0.01, 1e-3)])
-    alone = train_grid(train.values, train.labels, CLASSES, [(0.01, 1e-3)])
-    torch.testing.assert_close(both[0][1], alone[0][0])
-    torch.testing.assert_close(both[1][1], alone[1][0])
+def test_figures_are_those_of_scikit_learn():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (50,), generator=generator)
+    scores = torch.randn(
+        50, 4, generator=generator
+    )  # the last class has no image, and is predicted all the same
+    predicted, found = scores.argmax(1), accuracies(scores, labels)
+    assert found["top1"] == pytest.approx((predicted == labels).double().mean().item())
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    recalls = [(predicted[labels == c] == c).double().mean().item() for c in range(3)]
+    assert found["balanced"] == pytest.approx(sum(recalls) / 3)
 
 
-@pytest.mark.parametrize(("count", "size"), [(90, 4), (12, 40)], ids=["many images", "few images"])
-def test_ridge_is_scikit_learns_for_every_penalty(count: int, size: int) -> None:
-    train = blobs(count, size)
-    x = Scale.of(train.values)(train.values)
-    weights, bias = solve_ridge(x, train.labels, CLASSES, PENALTIES)
-    targets = np.eye(CLASSES)[train.labels]
-    for penalty, weight in zip(PENALTIES, weights, strict=True):
-        model = Ridge(alpha=penalty).fit(x.double().numpy(), targets)
-        np.testing.assert_allclose(x.double() @ weight + bias, model.predict(x.double().numpy()), atol=1e-5)
+def test_faults_say_what_to_do():
+    data = blobs()
+    with pytest.raises(PretaskError, match="knn is fitted on the train images and cannot be judged on them"):
+        EVALUATORS.get("knn")("train")
+    with pytest.raises(PretaskError, match="unknown split 'tests'"):
+        EVALUATORS.get("linear")("tests")
+    with pytest.raises(PretaskError, match="no test split"):
+        EVALUATORS.get("knn")()(Flat(), replace(data, test=None))
+    two = data.train.subset((data.train.labels != 1).nonzero().flatten())
+    with pytest.raises(PretaskError, match="class 'b' of blobs has no train image to learn from"):
+        EVALUATORS.get("ridge")()(Flat(), replace(data, train=two))
+    one_each = replace(data, train=data.train.subset([0, 1, 2]), validation=None)
+    with pytest.raises(
+        PretaskError, match=r"3 images of 3 classes leave none: give data with a validation set"
+    ):
+        EVALUATORS.get("linear")()(Flat(), one_each)
 
 
-@pytest.mark.parametrize("name", ["knn", "linear", "ridge"])
-def test_figures_and_protocol(name: str) -> None:
-    evaluator = EVALUATORS.get(name)(batch_size=16)
-    figures = evaluator(Pixels(), image_data())
-    assert figures["top1"] > 0.8 and figures["n"] == 60
-    assert figures["train_images"] == 90 and figures["num_features"] == 4
-    assert {"balanced", "macro_f1"} <= set(figures)
-    assert evaluator.protocol.startswith(f"{name}/1: ") and evaluator.protocol.endswith("split=test")
+# what the penalty is chosen on
 
 
-@pytest.mark.parametrize("name", ["linear", "ridge"])
-def test_the_judged_images_choose_nothing(name: str) -> None:
-    """Wrong labels on the judged images change the figure and not the choice."""
-    data = image_data()
-    assert data.test is not None
-    honest = EVALUATORS.get(name)()(Pixels(), data)
-    turned = replace(data, test=LabelledImages(data.test.images, (data.test.labels + 1) % CLASSES))
-    figures = EVALUATORS.get(name)()(Pixels(), turned)
-    chosen = ("lr", "weight_decay") if name == "linear" else ("penalty",)
-    assert [figures[k] for k in chosen] == [honest[k] for k in chosen]
-    assert figures["top1"] < 0.2 and honest["chosen_on"] == "validation"
+class Recording(Probe):
+    """Answers class g with member g, and records what it is fitted on."""
+
+    name = "recording"
+    penalties = (0.1, 1.0, 10.0)
+
+    def constants(self):
+        return f"recording/1, {self.choosing()}"
+
+    def solve(self, x, labels, num_classes, variances):
+        from pretask.evaluation.probe import Grid
+
+        self.fitted = len(labels)
+        return Grid(x.new_zeros(x.shape[1], 3, num_classes), torch.eye(3), {"member": [0, 1, 2]})
 
 
-def test_the_penalty_is_the_best_on_validation() -> None:
-    """With three noisy images per class to fit on, penalties differ; the first of the best is taken."""
-    data = image_data()
-    assert data.validation is not None
-    few = replace(data, train=data.train.subset(torch.arange(9)))
-    evaluator = EVALUATORS.get("ridge")()
-    fitted, choosing = (evaluator.extract(Pixels(), images, few) for images in (few.train, data.validation))
-    scale = Scale.of(fitted.values)
-    weights, bias = solve_ridge(scale(fitted.values), fitted.labels, CLASSES, PENALTIES)
-    right = [
-        int(((scale(choosing.values).double() @ weight + bias).argmax(1) == choosing.labels).sum())
-        for weight in weights
-    ]
-    assert len(set(right)) > 1
-    assert evaluator(Pixels(), few)["penalty"] == PENALTIES[right.index(max(right))]
+def with_classes(data, split, counts):
+    """Return the data with so many images of each class in a split."""
+    images = getattr(data, split)
+    rows = torch.cat([(images.labels == c).nonzero().flatten()[:n] for c, n in enumerate(counts)])
+    return replace(data, **{split: images.subset(rows)})
 
 
-def test_without_validation_images_some_train_images_choose() -> None:
-    figures = EVALUATORS.get("linear")()(Pixels(), image_data(validation=False))
-    assert figures["chosen_on"] == "9 train images held out" and figures["train_images"] == 81
-    figures = EVALUATORS.get("linear")("validation")(Pixels(), image_data())
-    assert figures["chosen_on"] == "9 train images held out" and figures["n"] == 30
+def test_the_penalty_is_chosen_on_validation_never_on_test():
+    data = with_classes(with_classes(blobs(), "validation", (1, 3, 2)), "test", (1, 1, 8))
+    probe = Recording()
+    found = probe(Flat(), data)
+    assert found["grid"] == [[0.1, pytest.approx(1 / 6)], [1.0, 0.5], [10.0, pytest.approx(1 / 3)]]
+    assert (found["l2"], found["member"], found["top1"]) == (1.0, 1, pytest.approx(0.1))
+    assert (found["chosen_on"], found["choosing_images"]) == ("validation images", 6)
+    assert probe.fitted == found["train_images"] == len(data.train)
 
 
-def test_what_cannot_be_judged() -> None:
-    with pytest.raises(PretaskError, match="fitted on the train images: type --split test"):
-        EVALUATORS.get("knn")("train")(Pixels(), image_data())
-    broken = Pixels()
-    nn.init.constant_(broken.weight, float("nan"))
-    with pytest.raises(PretaskError, match="NaN or infinite values"):
-        EVALUATORS.get("knn")()(broken, image_data())
+def test_of_equally_good_penalties_the_largest_is_taken():
+    data = with_classes(blobs(), "validation", (2, 1, 2))
+    assert Recording()(Flat(), data)["l2"] == 10.0
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_train_images_are_held_out_where_validation_is_missing_or_judged(split):
+    data = blobs()
+    if split == "test":
+        data = replace(data, validation=None)
+    probe = Recording(split, seed=3)
+    found = probe(Flat(), data)
+    assert (found["chosen_on"], found["choosing_images"]) == ("train images held out", 6)
+    assert probe.fitted == found["train_images"] == len(data.train) - 6
+    fitting = probe.fitting(FeatureBank(Flat(), data, probe))
+    assert fitting.choose.labels.bincount().tolist() == [2, 2, 2]
+    both = torch.cat([fitting.fit.values, fitting.choose.values])
+    assert torch.equal(both.sort(0).values, FeatureBank(Flat(), data, probe)["train"].values.sort(0).values)
+    other = Recording(split, seed=4).fitting(FeatureBank(Flat(), data, probe))
+    assert not torch.equal(other.choose.values, fitting.choose.values)
+
+
+def test_protocols_hold_every_constant():
+    for name, constants in {
+        "knn": ("knn/1", "cosine", "exp(s/0.1)", "k=200", "k=20", "unaugmented", "split=validation"),
+        "linear": (
+            "linear/1",
+            "standardised",
+            "1e-06, 1e-05, 0.0001, 0.001, 0.01, 0.1, 1,",
+            "history 10",
+            "below 1e-06",
+            "200 steps",
+            "10% of the train images",
+            "seed 5",
+            "top-1 on the validation",
+            "ties to the largest",
+            "split=validation",
+        ),
+        "ridge": ("ridge/1", "10^-6, 10^-5.5, ..., 10^2", "one-hot", "free intercept", "seed 5", "ties"),
+    }.items():
+        protocol = EVALUATORS.get(name)("validation", seed=5).protocol
+        for constant in constants:
+            assert constant in protocol, (name, constant)
+    ridge = EVALUATORS.get("ridge").penalties
+    assert [ridge[0], ridge[1], ridge[-1]] == pytest.approx([1e-6, 10**-5.5, 1e2])

@@ -10,8 +10,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from pretask.data import ImageData, LabelledImages
-from pretask.evaluation.features import Features
-from pretask.evaluation.knn import FEW_NEIGHBOURS, vote
+from pretask.evaluation.knn import FEWER, votes
 from pretask.evaluation.predictions import predict
 from pretask.evaluation.split import split_loader
 from pretask.pretraining import Objective, collapse_warning, effective_rank, spread
@@ -60,8 +59,9 @@ class EmbeddingWatch:
         data = self._data
         if data.validation is None or data.num_classes < 2:
             return None
-        train = Features(self._embed(encoder, self._images), self._images.labels)
-        answers = vote(train, self._embed(encoder, data.validation), data.num_classes, FEW_NEIGHBOURS)
+        train, labels = self._embed(encoder, self._images), self._images.labels
+        counts = (min(FEWER, len(train)),)
+        (answers,) = votes(train, labels, self._embed(encoder, data.validation), data.num_classes, counts)
         return float((answers.argmax(1) == data.validation.labels).float().mean())
 
     def _embed(self, network: nn.Module, images: LabelledImages) -> Tensor:

@@ -1,4 +1,4 @@
-"""Protocols on frozen features: fitted on the training images' features, judged on another split's."""
+"""Frozen features of a data set's splits, and what evaluators on them share."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.classification import multiclass_f1_score
 
-from pretask.data.splits import hold_out
 from pretask.errors import PretaskError
 from pretask.evaluation import metrics
-from pretask.evaluation.predictions import predict
-from pretask.evaluation.split import SplitEvaluator
+from pretask.evaluation.predictions import embed
+from pretask.evaluation.split import SplitEvaluator, split_images
 
 if TYPE_CHECKING:
-    from pretask.data.images import ImageData, LabelledImages
-
-CHOOSING_SHARE = 0.1
-"""Of the training images, held out to choose by where there is no validation set to spare."""
+    from pretask.data.images import ImageData
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
-    """Features float32 [n, D] and labels int64 [n] of images, on the CPU."""
+    """Values `[n, D]` (float32, CPU) and labels `[n]` (int64, CPU), in the order of the split."""
 
     values: Tensor
     labels: Tensor
@@ -34,99 +29,118 @@ class Features:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def rows(self, indices: Tensor) -> Features:
-        """Return some of the images."""
-        return Features(self.values[indices], self.labels[indices])
+    def subset(self, rows: Tensor) -> Features:
+        """Return the features of some images, by their places in the split."""
+        return Features(self.values[rows], self.labels[rows])
+
+
+class FeatureBank:
+    """The features of each split of a data set, extracted when they are first asked for and kept.
+
+    Args:
+        network: a classifier or an encoder.
+        data: whose images, unaugmented, go through it.
+        options: how they are read.
+
+    Raises:
+        PretaskError: in a look-up: the data has no such split, a feature is not finite, or a class has no
+            image to learn from.
+    """
+
+    def __init__(self, network: nn.Module, data: ImageData, options: SplitEvaluator) -> None:
+        self.data = data
+        self._network, self._options = network, options
+        self._known: dict[str, Features] = {}
+
+    @property
+    def num_classes(self) -> int:
+        """N, of the data: the classes of the network do not matter here."""
+        return self.data.num_classes
+
+    def __getitem__(self, split: str) -> Features:
+        if split not in self._known:
+            self._known[split] = self._extract(split)
+        return self._known[split]
+
+    def _extract(self, split: str) -> Features:
+        images = split_images(self.data, split)
+        if split == "train":
+            _check_every_class(images.labels, self.data)
+        with closing(self._options.loader(self._network, images, self.data)) as loader:
+            return Features(*embed(self._network, loader, precision=self._options.precision))
 
 
 class FeatureEvaluator(SplitEvaluator):
-    """An evaluator that fits something small on features of the training images, which are never augmented.
+    """Fits something small on the features of the train images and judges it on a split.
 
-    Options are those of `SplitEvaluator`. Whatever has an `embed` can be judged, with or without a class head.
-    """
-
-    def __call__(self, classifier: nn.Module, data: ImageData) -> dict[str, Any]:
-        """Return the figures of this split.
-
-        Args:
-            classifier: with `embed`, images [B, C, H, W] in [0, 1] → [B, D].
-            data: its train images are fitted on.
-
-        Raises:
-            PretaskError: the data has no such split, or the network gives values that are not finite.
-        """
-        if self.split == "train":
-            raise PretaskError(
-                f"{self.protocol.partition('/')[0]} is fitted on the train images: type --split test"
-            )
-        judged = self.extract(classifier, self.images(data), data)
-        train = self.extract(classifier, data.train, data)
-        return self.judge(classifier, data, train, judged)
-
-    @abstractmethod
-    def judge(self, network: nn.Module, data: ImageData, train: Features, judged: Features) -> dict[str, Any]:
-        """Return the figures of `judged`, by what was fitted on `train`."""
-
-    def extract(self, network: nn.Module, images: LabelledImages, data: ImageData) -> Features:
-        """Return the features of some of the images of `data`."""
-        with closing(self.loader(network, images, data)) as loader:
-            found = predict(_Embedder(network), loader, precision=self.precision)
-        return Features(found.logits, found.labels)
-
-    def choosing(
-        self, network: nn.Module, data: ImageData, train: Features
-    ) -> tuple[Features, Features, str]:
-        """Return features to fit on, others to choose by, and which these are; the judged split is neither."""
-        if data.validation is not None and self.split != "validation":
-            return train, self.extract(network, data.validation, data), "validation"
-        kept, held = hold_out(train.labels, CHOOSING_SHARE, seed=0)
-        return train.rows(kept), train.rows(held), f"{len(held)} train images held out"
-
-
-class _Embedder(nn.Module):
-    """A network whose answer is its features."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.network.embed(images)  # type: ignore[operator]
-        return features
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Mean and standard deviation of each feature, [D], of the images that something is fitted on."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, values: Tensor) -> Scale:
-        """Return the scale of features [n, D]; a feature that never varies is left as it is."""
-        deviation = values.std(0, correction=0)
-        return cls(values.mean(0), torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """Return standardised features."""
-        return (values - self.mean) / self.deviation
-
-
-def figures(scores: Tensor, judged: Features, train_images: int) -> dict[str, Any]:
-    """Return what every protocol on features reports.
+    The network needs no class head, and the data may have classes that it has never seen: only `embed` is used.
 
     Args:
-        scores: [n, N], the highest is the answer.
-        judged: the n images.
-        train_images: how many something was fitted on.
+        split: "validation" or "test"; and the other options of `SplitEvaluator`.
+        seed: of images drawn for a purpose, where there are any.
+
+    Raises:
+        PretaskError: an unknown split, or "train", on which the probe is fitted.
     """
-    counts = metrics.confusion(scores, judged.labels)
+
+    name: str
+
+    def __init__(self, split: str = "test", *, seed: int = 0, **options: Any) -> None:
+        if split == "train":
+            raise PretaskError(
+                f"{self.name} is fitted on the train images and cannot be judged on them: give split='test'"
+            )
+        self.seed = seed
+        super().__init__(split, **options)
+
+    def __call__(self, classifier: nn.Module, data: ImageData) -> dict[str, Any]:
+        """Return the figures of `judge`, over this split of `data`.
+
+        Raises:
+            PretaskError: the data has no such split, or too few train images; features are not finite.
+        """
+        return self.judge(FeatureBank(classifier, data, self))
+
+    @abstractmethod
+    def judge(self, bank: FeatureBank) -> dict[str, Any]:
+        """Return at least "top1", "balanced", "macro_f1", "n", "train_images" and "num_features"."""
+
+    @property
+    def where(self) -> torch.device:
+        """Where the probe computes."""
+        return torch.device(self.device or "cpu")
+
+
+def probe_figures(scores: Tensor, judged: Features, fitted: Features) -> dict[str, Any]:
+    """Return the figures that all probes have.
+
+    Args:
+        scores: `[n, N]`, the highest is the answer.
+        judged: what the scores are for.
+        fitted: what the probe was fitted on.
+    """
     return {
-        "top1": metrics.top_k(scores, judged.labels),
-        "balanced": metrics.balanced_accuracy(metrics.class_accuracies(counts)),
-        "macro_f1": float(multiclass_f1_score(scores, judged.labels, scores.shape[1], average="macro")),
+        **accuracies(scores, judged.labels),
         "n": len(judged),
-        "train_images": train_images,
-        "num_features": judged.values.shape[1],
+        "train_images": len(fitted),
+        "num_features": fitted.values.shape[1],
     }
+
+
+def accuracies(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return "top1", "balanced" and "macro_f1" of scores `[n, N]`."""
+    return {
+        "top1": metrics.top_k(scores, labels),
+        "balanced": metrics.balanced_accuracy(metrics.class_accuracies(metrics.confusion(scores, labels))),
+        "macro_f1": metrics.macro_f1(scores, labels),
+    }
+
+
+def _check_every_class(labels: Tensor, data: ImageData) -> None:
+    counts = torch.bincount(labels, minlength=data.num_classes)
+    if (counts == 0).any():
+        missing = data.class_names[int((counts == 0).int().argmax())]
+        raise PretaskError(
+            f"class '{missing}' of {data.name} has no train image to learn from ({len(labels)} images for "
+            f"{data.num_classes} classes): give at least one of each class"
+        )

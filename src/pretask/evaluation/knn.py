@@ -1,71 +1,73 @@
-"""Weighted nearest neighbours of frozen features."""
+"""Weighted vote of the nearest training images."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from pretask.evaluation.base import EVALUATORS
-from pretask.evaluation.features import FeatureEvaluator, Features, figures
+from pretask.evaluation.features import FeatureBank, FeatureEvaluator, accuracies, probe_figures
 
-if TYPE_CHECKING:
-    from pretask.data.images import ImageData
-
-NEIGHBOURS = 200
-FEW_NEIGHBOURS = 20
+K = 200
+FEWER = 20
 TEMPERATURE = 0.1
-_BLOCK = 1024
+_BLOCK_ELEMENTS = 16_000_000
 
 
 @EVALUATORS.register("knn")
-class NearestNeighbours(FeatureEvaluator):
-    """Weighted k-nearest neighbours by cosine (Wu et al., CVPR 2018, arXiv 1805.01978, section 3.4).
+class KNN(FeatureEvaluator):
+    """Weighted vote of the 200 (and 20) nearest training images by cosine; frozen features, nothing to choose.
 
-    Each of the k nearest training images votes for its class with exp(cosine / T). Options are those of
-    `SplitEvaluator`.
+    Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018, arXiv
+    1805.01978, section 3.4; they vote with the temperature 0.07. Options are those of `FeatureEvaluator`.
     """
 
     name = "knn"
 
     def constants(self) -> str:
         return (
-            f"knn/1: cosine, k {NEIGHBOURS} (and {FEW_NEIGHBOURS}), at most the train images, "
-            f"weights exp(cos/{TEMPERATURE:g})"
+            f"knn/1: frozen features of unaugmented images, cosine similarity s, votes exp(s/{TEMPERATURE}) of "
+            f"the k={K} and k={FEWER} nearest train images (clamped to their number)"
         )
 
-    def judge(self, network: nn.Module, data: ImageData, train: Features, judged: Features) -> dict[str, Any]:
-        """Return the figures at k 200, and "top1_k20"; see `FeatureEvaluator.judge`."""
-        scores = vote(train, judged.values, data.num_classes, NEIGHBOURS)
-        few = vote(train, judged.values, data.num_classes, FEW_NEIGHBOURS)
+    def judge(self, bank: FeatureBank) -> dict[str, Any]:
+        """Return the figures of `probe_figures` with "k", and "fewer" with those of the smaller k."""
+        train, judged = bank["train"], bank[self.split]
+        where = self.where
+        counts = tuple(min(k, len(train)) for k in (K, FEWER))
+        most, fewer = votes(
+            train.values.to(where), train.labels.to(where), judged.values, bank.num_classes, counts
+        )
         return {
-            **figures(scores, judged, len(train)),
-            "k": min(NEIGHBOURS, len(train)),
-            "top1_k20": float((few.argmax(1) == judged.labels).float().mean()),
+            **probe_figures(most, judged, train),
+            "k": counts[0],
+            "fewer": {"k": counts[1], **accuracies(fewer, judged.labels)},
         }
 
 
-def vote(
-    train: Features, queries: Tensor, num_classes: int, k: int, temperature: float = TEMPERATURE
-) -> Tensor:
-    """Return the weight of each class among the k nearest training images of each query.
+def votes(
+    train: Tensor, labels: Tensor, queries: Tensor, num_classes: int, counts: tuple[int, ...]
+) -> list[Tensor]:
+    """Return the classes' votes `[n, N]` (CPU) for each number of neighbours.
 
     Args:
-        train: features [n, D] and labels.
-        queries: [q, D].
+        train: `[m, D]`.
+        labels: int64 `[m]`, where `train` is.
+        queries: `[n, D]`, brought there block by block.
         num_classes: N.
-        k: at most n are taken.
-        temperature: T of the weights exp(cosine / T), which are scaled so that the nearest image weighs one.
-
-    Returns:
-        [q, N].
+        counts: numbers of neighbours, at most m.
     """
-    known, k = F.normalize(train.values, dim=1), min(k, len(train))
-    blocks = []
-    for block in torch.split(F.normalize(queries, dim=1), _BLOCK):
-        nearest, place = (block @ known.T).topk(k, dim=1)
-        weights = ((nearest - nearest[:, :1]) / temperature).exp()
-        blocks.append(torch.zeros(len(block), num_classes).scatter_add_(1, train.labels[place], weights))
-    return torch.cat(blocks)
+    known = F.normalize(train, dim=1).t()
+    found: list[list[Tensor]] = [[] for _ in counts]
+    for block in torch.split(queries, max(1, _BLOCK_ELEMENTS // len(train))):
+        similarity = F.normalize(block.to(train.device), dim=1) @ known
+        near, rows = similarity.topk(max(counts), dim=1)
+        # The factor exp(-1/T) that all votes share keeps them within float32 for any temperature.
+        weights = ((near - 1) / TEMPERATURE).exp()
+        for kept, k in zip(found, counts, strict=True):
+            empty = weights.new_zeros(len(block), num_classes)
+            kept.append(empty.scatter_add_(1, labels[rows[:, :k]], weights[:, :k]).cpu())
+    return [torch.cat(kept) for kept in found]

@@ -8,6 +8,7 @@ from torchmetrics.functional.classification import (
     multiclass_accuracy,
     multiclass_calibration_error,
     multiclass_confusion_matrix,
+    multiclass_f1_score,
 )
 
 # The borders of Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019.
@@ -50,6 +51,17 @@ def balanced_accuracy(accuracies: list[float | None]) -> float:
     if mean is None:
         raise ValueError("no class has an image")
     return mean
+
+
+def macro_f1(logits: Tensor, labels: Tensor) -> float:
+    """Return the mean over classes of the harmonic mean of precision and recall.
+
+    Classes that have no image and are never predicted do not count.
+    """
+    num_classes = logits.shape[1]
+    if num_classes == 1:
+        return 1.0
+    return float(multiclass_f1_score(logits.argmax(1), labels, num_classes, average="macro"))
 
 
 def group_accuracy(accuracies: list[float | None], train_counts: Tensor) -> dict[str, float | None]:

@@ -1,11 +1,11 @@
-"""Runs a classifier over a loader and keeps its logits."""
+"""Runs a network over a loader and keeps what it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
@@ -47,20 +47,48 @@ def predict(classifier: nn.Module, loader: Loader, *, precision: Precision = nul
     Raises:
         PretaskError: there are no images, or a logit is not finite.
     """
-    with _judging(classifier):
-        rows = [_forward(classifier, batch, precision) for batch in loader.epoch(0)]
+    logits, labels = collect(classifier, classifier, loader, precision)
+    return Predictions(_checked(logits, "the classifier", "logits"), labels)
+
+
+def embed(network: nn.Module, loader: Loader, *, precision: Precision = nullcontext) -> tuple[Tensor, Tensor]:
+    """Return the features `[n, D]` and labels `[n]` of every image of `loader`; see `predict`.
+
+    Args:
+        network: a classifier or an encoder: its `embed` maps images `[B, C, H, W]` in [0, 1] to `[B, D]`.
+        loader: an evaluation loader of this rank.
+        precision: makes the context each forward pass runs in.
+
+    Raises:
+        PretaskError: there are no images, or a feature is not finite.
+    """
+    to_features = cast(Callable[[Tensor], Tensor], network.embed)
+    features, labels = collect(network, to_features, loader, precision)
+    return _checked(features, "the backbone", "features"), labels
+
+
+def collect(
+    network: nn.Module, answer: Callable[[Tensor], Tensor], loader: Loader, precision: Precision
+) -> tuple[Tensor, Tensor]:
+    """Return what `answer`, a way to call `network`, gives for each image of all ranks, and the labels."""
+    with _judging(network):
+        rows = [_forward(answer, batch, precision) for batch in loader.epoch(0)]
     if not rows:
-        raise PretaskError("there are no images to evaluate: give a split with at least one image")
-    logits, labels, index = (_gathered(torch.cat(column)).cpu() for column in zip(*rows, strict=True))
+        raise _no_images()
+    answers, labels, index = (_gathered(torch.cat(column)).cpu() for column in zip(*rows, strict=True))
     real = labels >= 0
     order = index[real].argsort(stable=True)
-    return _checked(Predictions(logits[real][order], labels[real][order]))
+    if not len(order):
+        raise _no_images()
+    return answers[real][order], labels[real][order]
 
 
-def _forward(classifier: nn.Module, batch: Any, precision: Precision) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(
+    answer: Callable[[Tensor], Tensor], batch: Any, precision: Precision
+) -> tuple[Tensor, Tensor, Tensor]:
     with precision():
-        logits = classifier(batch.images)
-    return logits.float(), batch.labels, batch.index
+        answers = answer(batch.images)
+    return answers.float(), batch.labels, batch.index
 
 
 @contextmanager
@@ -85,13 +113,15 @@ def _gathered(shard: Tensor) -> Tensor:
     return torch.cat(shards)
 
 
-def _checked(predictions: Predictions) -> Predictions:
-    bad = ~predictions.logits.isfinite().all(1)
+def _checked(answers: Tensor, who: str, what: str) -> Tensor:
+    bad = ~answers.isfinite().all(1)
     if bad.any():
         raise PretaskError(
-            f"the network put out NaN or infinite values for {int(bad.sum())} of {len(bad)} images: "
+            f"{who} gave NaN or infinite {what} for {int(bad.sum())} of {len(bad)} images: "
             "evaluate an earlier checkpoint, or train again with a lower learning rate"
         )
-    if not len(bad):
-        raise PretaskError("there are no images to evaluate: give a split with at least one image")
-    return predictions
+    return answers
+
+
+def _no_images() -> PretaskError:
+    return PretaskError("there are no images to evaluate: give a split with at least one image")

@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from pretask.data import ImageData, apply_splits, load_data
+from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS, Evaluator
 from pretask.evaluation.adversarial import Robustness
-from pretask.evaluation.features import FeatureEvaluator
-from pretask.methods import ModelCard, load_classifier, load_encoder, read_card, require_head
-from pretask.training.build import build_data
-from pretask.training.config_files import load_any_config
+from pretask.evaluation.features import FeatureBank, FeatureEvaluator
+from pretask.evaluation.run_data import for_heads, for_probes, read_data, seed_of
+from pretask.methods import ModelCard, load_classifier, load_encoder, no_head, read_card
 from pretask.training.device import resolve_device
 
-OTHER_VALIDATION = 0.1
-"""Of other data without a validation set, the share of the train images to choose by."""
-
-
-@dataclass(frozen=True)
-class LabelBudget:
-    """How many labels protocols on features may learn from; all of the train images' where nothing is given.
-
-    Attributes:
-        per_class: images of each class.
-        fraction: share of each class.
-        seed: chooses them; the run's where None.
-    """
-
-    per_class: int | None = None
-    fraction: float | None = None
-    seed: int | None = None
-
-    @property
-    def limited(self) -> bool:
-        """Whether it leaves any labels out."""
-        return self.per_class is not None or self.fraction is not None
+FEATURES = "features"
+"""Stands for the inference where a protocol uses the features alone."""
 
 
 def evaluate_run(
@@ -52,13 +28,14 @@ def evaluate_run(
     batch_size: int = 256,
     device: str = "auto",
     epsilon: float | None = None,
-    labels: LabelBudget = LabelBudget(),
+    per_class: int | None = None,
+    label_fraction: float | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run on its own data, split as it was for training, or on other data.
 
-    Protocols on features (knn, linear, ridge) fit something on the train images' features, with or without a class
-    head in the run. They take data with any classes, which are then split as for a training: a transfer. All others
-    judge the run's answers, on data with its classes, taken as it is.
+    Protocols that ask the class head take other data as it is, with the same class names. Protocols on features
+    need no head: they take any classes, and other data is split as for a training.
 
     Args:
         folder: a run folder; an export too, where `data` is given.
@@ -69,85 +46,92 @@ def evaluate_run(
         batch_size: images in a forward pass.
         device: "auto", "cpu" or "cuda".
         epsilon: radius of attacks in pixel values of [0, 1]; None for what each protocol stands for.
-        labels: what protocols on features may learn from.
+        per_class: train images of each class that protocols on features may learn from.
+        label_fraction: the same as a share of each class.
+        seed: chooses these images; None is the seed of the run's splits.
 
     Returns:
-        {"run", "data", "trained_on", "notes", "protocols": {name: {"protocol": …, "inferences": {inference:
-        figures}}}}; protocols on features have the one inference "features".
+        {"run", "data", "protocols": {name: {"protocol": …, "inferences": {inference: figures}}}}; with protocols on
+        features, whose only inference is "features", also "features": {"transfer": None or {"from", "to"},
+        "per_class", "label_fraction", "seed", "notes": what was done to the splits}.
 
     Raises:
-        PretaskError: no such run, evaluator, inference or split; a run without a class head where one is needed; data
-            with other classes; an epsilon that is outside [0, 1] or for no attack; a number of labels for no protocol
-            on features.
+        PretaskError: no such run, evaluator, inference or split; a head is asked for that is not there, or about
+            other classes; an epsilon that is outside [0, 1] or for no attack; labels for no protocol on
+            features, or more than there are.
     """
     path, where = Path(folder), resolve_device(device)
     card = read_card(path)
+    split_seed = seed_of(path, card) if any(map(_uses_features, protocols)) else 0
+    label_seed = split_seed if seed is None else seed
     options = {"split": split, "batch_size": batch_size, "device": where}
-    evaluators = {name: _evaluator(name, epsilon, options) for name in protocols}
-    on_features = {n: e for n, e in evaluators.items() if isinstance(e, FeatureEvaluator)}
-    on_answers = {n: e for n, e in evaluators.items() if n not in on_features}
-    _check_options(protocols, evaluators, epsilon, labels)
-    answers: dict[str, Any] = {}
-    images = None
-    if on_answers:
-        images = _answered_data(path, card, data)
-        answers |= {n: _judge_answers(e, path, card, images, inference, where) for n, e in on_answers.items()}
-    if on_features:
-        images = _fitted_data(path, card, data, labels)
-        encoder = load_encoder(path).to(where)
-        answers |= {
-            name: {"protocol": e.protocol, "inferences": {"features": e(encoder, images)}}
-            for name, e in on_features.items()
+    evaluators = {name: _evaluator(name, epsilon, label_seed, options) for name in protocols}
+    probes = [made for made in evaluators.values() if isinstance(made, FeatureEvaluator)]
+    labels = {"per_class": per_class, "label_fraction": label_fraction}
+    _check_options(evaluators, epsilon, inference, labels={**labels, "seed": seed})
+    has_heads = len(probes) < len(evaluators)
+    if has_heads and not card.inferences:
+        raise no_head(path)
+
+    own, images = data is None, read_data(path, data, card)
+    answer: dict[str, Any] = {"run": str(path), "data": images.name, "protocols": {}}
+    asked = for_heads(images, card, own) if has_heads else images
+    if probes:
+        split_images = for_probes(images, own, split_seed, per_class, label_fraction, label_seed)
+        bank = FeatureBank(load_encoder(path).to(where), split_images, probes[0])
+        answer["features"] = {
+            "transfer": None if own else _transfer(card, images),
+            **labels,
+            "seed": label_seed,
+            "notes": list(split_images.notes),
         }
-    assert images is not None
-    return {
-        "run": str(path),
-        "data": images.name,
-        "trained_on": card.facts.get("data", ""),
-        "notes": list(images.notes) if on_features else [],
-        "protocols": {name: answers[name] for name in protocols},
-    }
+    for name, evaluator in evaluators.items():
+        if isinstance(evaluator, FeatureEvaluator):
+            figures = {FEATURES: evaluator.judge(bank)}
+        else:
+            figures = {
+                mode: evaluator(load_classifier(path, mode).to(where), asked)
+                for mode in _modes(evaluator, card, inference)
+            }
+        answer["protocols"][name] = {"protocol": evaluator.protocol, "inferences": figures}
+    return answer
 
 
-def _evaluator(name: str, epsilon: float | None, options: dict[str, Any]) -> Evaluator:
+def _uses_features(name: str) -> bool:
     make = EVALUATORS.get(name)
-    if epsilon is not None and isinstance(make, type) and issubclass(make, Robustness):
-        return make(epsilon=epsilon, **options)
+    return isinstance(make, type) and issubclass(make, FeatureEvaluator)
+
+
+def _evaluator(name: str, epsilon: float | None, seed: int, options: dict[str, Any]) -> Evaluator:
+    make = EVALUATORS.get(name)
+    if _uses_features(name):
+        options = {**options, "seed": seed}
+    elif epsilon is not None and isinstance(make, type) and issubclass(make, Robustness):
+        options = {**options, "epsilon": epsilon}
     return make(**options)
 
 
 def _check_options(
-    protocols: Sequence[str], evaluators: dict[str, Evaluator], epsilon: float | None, labels: LabelBudget
-) -> None:
-    made = evaluators.values()
-    if not protocols:
-        raise PretaskError(
-            "no protocol is named: type --protocol accuracy, or another of `pretask list evaluators`"
-        )
-    if epsilon is not None and not any(isinstance(one, Robustness) for one in made):
-        raise PretaskError(
-            f"epsilon is the radius of an attack, and none is among {', '.join(protocols)}: type --protocol pgd20"
-        )
-    if labels.limited and not any(isinstance(one, FeatureEvaluator) for one in made):
-        raise PretaskError(
-            f"a number of labels is for protocols that learn from them, and none is among {', '.join(protocols)}: "
-            "type --protocol linear"
-        )
-
-
-def _judge_answers(
-    evaluator: Evaluator,
-    path: Path,
-    card: ModelCard,
-    images: ImageData,
+    evaluators: Mapping[str, Evaluator],
+    epsilon: float | None,
     inference: str | None,
-    where: torch.device,
-) -> dict[str, Any]:
-    figures = {
-        mode: evaluator(load_classifier(path, mode).to(where), images)
-        for mode in _modes(evaluator, card, inference)
-    }
-    return {"protocol": evaluator.protocol, "inferences": figures}
+    labels: Mapping[str, float | None],
+) -> None:
+    """Refuse options that none of the evaluators has."""
+    given = ", ".join(evaluators)
+    if epsilon is not None and not any(isinstance(made, Robustness) for made in evaluators.values()):
+        raise PretaskError(
+            f"epsilon is the radius of an attack, and none is among {given}: type --protocol pgd20"
+        )
+    probes = [isinstance(made, FeatureEvaluator) for made in evaluators.values()]
+    if inference is not None and all(probes):
+        raise PretaskError(f"--inference {inference} reads a class head, and {given} use features: drop it")
+    flags = [f"--{name.replace('_', '-')}" for name, value in labels.items() if value is not None]
+    if flags and not any(probes):
+        raise PretaskError(
+            f"{' and '.join(flags)}: this is for protocols on features, and none is among {given}: "
+            "type --protocol knn linear"
+        )
 
 
 def _modes(evaluator: Evaluator, card: ModelCard, inference: str | None) -> list[str]:
@@ -157,49 +141,8 @@ def _modes(evaluator: Evaluator, card: ModelCard, inference: str | None) -> list
     return [card.inference] if isinstance(evaluator, Robustness) else list(card.inferences)
 
 
-def _answered_data(path: Path, card: ModelCard, data: str | None) -> ImageData:
-    require_head(path, card)
-    images = _run_data(path) if data is None else _other_data(data, card)
-    if images.class_names != card.class_names:
-        raise PretaskError(
-            f"{images.name} has the classes {_some(images.class_names)}, the model knows {_some(card.class_names)}: "
-            "give data with the same class names"
-        )
-    return images
-
-
-def _fitted_data(path: Path, card: ModelCard, data: str | None, labels: LabelBudget) -> ImageData:
-    """Return data whose train images are those that may be learned from."""
-    seed = labels.seed if labels.seed is not None else int(card.facts.get("seed", 0))
-    if data is None:
-        images, validation = _run_data(path), 0.0
-        if images.num_classes < 2:
-            raise PretaskError(
-                f"{images.name} has no classes to judge features by: type --data with images that have"
-            )
-    else:
-        images = load_data(data, image_size=card.image_size, channels=card.channels)
-        validation = OTHER_VALIDATION
-    return apply_splits(
-        images, validation=validation, per_class=labels.per_class, label_fraction=labels.fraction, seed=seed
-    )
-
-
-def _run_data(folder: Path) -> ImageData:
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise PretaskError(
-            f"{folder} is an export, which does not know its data: type --data, or give the run folder"
-        )
-    return build_data(load_any_config(path))
-
-
-def _other_data(source: str, card: ModelCard) -> ImageData:
-    data = load_data(source, image_size=card.image_size, channels=card.channels)
-    # What counts as many or few is what the model was trained on, not what it is judged on.
-    counts = card.facts.get("class_counts")
-    return replace(data, train_counts=None if counts is None else tuple(counts))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+def _transfer(card: ModelCard, data: ImageData) -> dict[str, str] | None:
+    """Return from where to where the features are carried, or None where the data is known to the model."""
+    trained_on = str(card.facts.get("data", "unknown data"))
+    known = not card.class_names or card.class_names == data.class_names
+    return None if known and data.name == trained_on else {"from": trained_on, "to": data.name}

@@ -68,14 +68,7 @@ class SplitEvaluator(ABC):
         Raises:
             PretaskError: the data has no such split.
         """
-        images: LabelledImages | None = getattr(data, self.split)
-        if images is None:
-            there = [name for name in SPLITS if getattr(data, name) is not None]
-            raise PretaskError(
-                f"the data set '{data.name}' has no {self.split} split (it has: {', '.join(there)}): "
-                f"give split='{there[-1]}' or data with one"
-            )
-        return images
+        return split_images(data, self.split)
 
     def loader(self, classifier: nn.Module, images: LabelledImages, data: ImageData) -> Loader:
         """Return this rank's evaluation loader of some of the images of `data`."""
@@ -104,6 +97,22 @@ class SplitEvaluator(ABC):
                 f"'{data.name}' has {data.num_classes}: give the data it was trained on"
             )
         return predictions
+
+
+def split_images(data: ImageData, split: str) -> LabelledImages:
+    """Return a split of `data`.
+
+    Raises:
+        PretaskError: the data has no such split.
+    """
+    images: LabelledImages | None = getattr(data, split)
+    if images is None:
+        there = [name for name in SPLITS if getattr(data, name) is not None]
+        raise PretaskError(
+            f"the data set '{data.name}' has no {split} split (it has: {', '.join(there)}): "
+            f"give split='{there[-1]}' or data with one"
+        )
+    return images
 
 
 def split_loader(

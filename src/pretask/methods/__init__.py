@@ -10,8 +10,8 @@ from pretask.methods.model_files import (
     load_backbone_weights,
     load_classifier,
     load_encoder,
+    no_head,
     read_card,
-    require_head,
     save_encoder,
     save_model,
 )
@@ -31,8 +31,8 @@ __all__ = [
     "load_backbone_weights",
     "load_classifier",
     "load_encoder",
+    "no_head",
     "read_card",
-    "require_head",
     "save_encoder",
     "save_model",
 ]

@@ -82,8 +82,9 @@ class Encoder(nn.Module):
         return self.changed(images, None)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return the features [B, D] of images as they are, as a classifier's `embed` does."""
-        return self(images)  # type: ignore[no-any-return]
+        """Return the features [B, D] of images [B, C, H, W] in [0, 1], under the name a classifier has for it."""
+        features: Tensor = self(images)
+        return features
 
     def views(self, images: Tensor) -> Tensor:
         """Return the features of every view, sample-major [B·M, D]."""

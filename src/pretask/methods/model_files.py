@@ -1,9 +1,9 @@
-"""The deployable classifier on disk: `model.safetensors` beside `model.json`."""
+"""A classifier or a backbone on disk: `model.safetensors` beside `model.json`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from pretask.losses import create_head
 from pretask.methods.classifier import Classifier, Head
 from pretask.methods.encoder import Encoder
 from pretask.methods.normalize import Normalize
-from pretask.pretexts import create_pretexts
+from pretask.pretexts import Pretext, create_pretexts
 
 FORMAT = 1
 
@@ -33,10 +33,10 @@ class ModelCard:
         backbone: name for `create_backbone`.
         image_size: (H, W) of the images the model was trained on.
         channels: of the images, values in [0, 1].
-        class_names: N names, in the order of the logits.
+        class_names: N names, in the order of the logits; none where there is no class head.
         mean, std: normalisation, per channel.
         method: which objective trained it.
-        inference: the default way to answer.
+        inference: the default way to answer; empty where there is no class head.
         inferences: for each way, the pretexts whose views are seen, the layer where features are changed
             (or null for the end), and how the head is read.
         facts: data set, seed, accuracy and the like; free, for people.
@@ -116,54 +116,26 @@ def load_classifier(folder: Path | str, inference: str | None = None) -> Classif
         inference: one of the saved ways to answer; None is the model's default.
 
     Raises:
-        PretaskError: a missing or damaged file, no class head, an unknown inference, weights of another architecture.
+        PretaskError: a missing or damaged file, a run without a class head, an unknown inference, weights of
+            another architecture.
     """
     folder = Path(folder)
     card = read_card(folder)
-    require_head(folder, card)
+    if not card.inferences:
+        raise no_head(folder)
     name = inference or card.inference
     if name not in card.inferences:
         raise unknown_name(f"inference of {folder}", name, card.inferences)
-    tensors = _read_tensors(folder / "model.safetensors")
-    with _fitting(folder, card):
-        return _rebuild(card, name, tensors).eval()
+    with _told_where_unfit(folder, card):
+        return _rebuild(card, name, _read_tensors(folder / "model.safetensors")).eval()
 
 
-def load_encoder(folder: Path | str) -> Encoder:
-    """Rebuild the backbone of any run or export, without pretexts and heads, on the CPU and in evaluation mode.
-
-    Raises:
-        PretaskError: a missing or damaged file, or weights of another architecture.
-    """
-    folder = Path(folder)
-    card = read_card(folder)
-    tensors = _read_tensors(folder / "model.safetensors")
-    with _fitting(folder, card):
-        return Encoder(_rebuild_backbone(card, tensors), Normalize(card.mean, card.std)).eval()
-
-
-def require_head(folder: Path, card: ModelCard) -> None:
-    """Refuse a run that was pre-trained only.
-
-    Raises:
-        PretaskError: it cannot answer.
-    """
-    if not card.inferences:
-        raise PretaskError(
-            f"{folder} was pre-trained without labels and has no class head: type `pretask train --init {folder}` "
-            "first, or judge its features with `pretask evaluate --protocol knn linear`"
-        )
-
-
-@contextmanager
-def _fitting(folder: Path, card: ModelCard) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, RuntimeError):
-        raise PretaskError(
-            f"the weights in {folder / 'model.safetensors'} do not fit the {card.backbone} that model.json describes: "
-            "both files must come from the same run"
-        ) from None
+def no_head(folder: Path) -> PretaskError:
+    """Return the error for a run that has learned no classes and is asked about them."""
+    return PretaskError(
+        f"{folder} has no class head: type `pretask train --init {folder}`, "
+        "or evaluate it with --protocol knn linear"
+    )
 
 
 def save_encoder(folder: Path, encoder: Encoder, card: ModelCard) -> None:
@@ -178,6 +150,21 @@ def save_encoder(folder: Path, encoder: Encoder, card: ModelCard) -> None:
     tensors = _tensors(encoder.backbone, "backbone.")
     write_atomically(folder / "model.safetensors", lambda path: save_file(tensors, path))
     write_json(folder / "model.json", asdict(card))
+
+
+def load_encoder(folder: Path | str) -> Encoder:
+    """Rebuild a saved backbone with its normalisation and no pretexts, on the CPU and in evaluation mode.
+
+    Args:
+        folder: a run folder or an export, with a class head or without.
+
+    Raises:
+        PretaskError: a missing or damaged file, weights of another architecture.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    with _told_where_unfit(folder, card):
+        return _rebuild_encoder(card, _read_tensors(folder / "model.safetensors")).eval()
 
 
 def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
@@ -202,20 +189,32 @@ def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
         ) from None
 
 
+@contextmanager
+def _told_where_unfit(folder: Path, card: ModelCard) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, RuntimeError):
+        raise PretaskError(
+            f"the weights in {folder / 'model.safetensors'} do not fit the {card.backbone} that model.json describes: "
+            "both files must come from the same run"
+        ) from None
+
+
+def _rebuild_encoder(
+    card: ModelCard, tensors: dict[str, Tensor], pretexts: Sequence[Pretext] = (), layer: str | None = None
+) -> Encoder:
+    backbone = create_backbone(card.backbone, image_size=card.image_size, in_channels=card.channels)
+    backbone.load_state_dict(_with_prefix(tensors, "backbone."))
+    return Encoder(backbone, Normalize(card.mean, card.std), pretexts, layer)
+
+
 def _rebuild(card: ModelCard, name: str, tensors: dict[str, Tensor]) -> Classifier:
     mode = card.inferences[name]
-    backbone = _rebuild_backbone(card, tensors)
     pretexts = create_pretexts(mode["pretexts"]) if mode["pretexts"] else ()
-    encoder = Encoder(backbone, Normalize(card.mean, card.std), pretexts, mode["layer"])
+    encoder = _rebuild_encoder(card, tensors, pretexts, mode["layer"])
     if encoder.feature_pretext is not None:
         encoder.feature_pretext.load_state_dict(_with_prefix(tensors, f"masks.{name}."))
     return Classifier(encoder, _rebuild_head(_with_prefix(tensors, f"heads.{name}.")), mode["reading"])
-
-
-def _rebuild_backbone(card: ModelCard, tensors: dict[str, Tensor]) -> Backbone:
-    backbone = create_backbone(card.backbone, image_size=card.image_size, in_channels=card.channels)
-    backbone.load_state_dict(_with_prefix(tensors, "backbone."))
-    return backbone
 
 
 def _rebuild_head(weights: dict[str, Tensor]) -> Head:
