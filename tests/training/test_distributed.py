@@ -17,10 +17,11 @@ from pretask.backbones import create_backbone
 from pretask.methods import GATES, METHODS, GateOptions, Method, MethodParts, create_method
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.methods.dropout import FeatureDropout
+from pretask.methods.fixmatch import FixMatch
 from pretask.methods.multi_view import MultiViewMethod
 from pretask.training.distributed import share_batch_statistics
 
-CASES = [*METHODS.names(), *(f"gssl:{gate}" for gate in GATES)]
+CASES = [*METHODS.names(), "fixmatch+sla-sd", *(f"gssl:{gate}" for gate in GATES)]
 
 
 def build(case: str, first: int = 0) -> Method:
@@ -33,8 +34,12 @@ def build(case: str, first: int = 0) -> Method:
         mean=(0.3,) * 3,
         std=(0.2,) * 3,
         gate=GateOptions(gate or "learned", (1.0, 2.0, 3.0)),
+        unlabelled_ratio=1,
+        pseudo_threshold=0.0,
     )
     method = create_method(name, parts).double()
+    if isinstance(method, FixMatch):
+        method.strong = nn.Identity()
     if isinstance(method, AuxiliaryTasks):
         method.embed_changed = lambda images: (
             method.encoder(images),
@@ -56,12 +61,19 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.rand(8, 3, 8, 8, generator=generator, dtype=torch.float64), torch.arange(8) % 3
 
 
+def rows_of(rank: int, name: str) -> list[int]:
+    """Return a rank's images: a half, or for FixMatch halves of the labelled and of the unlabelled ones."""
+    if name.startswith("fixmatch"):
+        return [2 * rank, 2 * rank + 1, 4 + 2 * rank, 5 + 2 * rank]
+    return list(range(rank * 4, rank * 4 + 4))
+
+
 def on_rank(rank: int, port: int, folder: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    images, labels = (part[rank * 4 : rank * 4 + 4] for part in batch())
     for name in CASES:
+        images, labels = (part[rows_of(rank, name)] for part in batch())
         method = build(name, first=rank * 4)
         share_batch_statistics(method, torch.device("cpu"))
         model = DistributedDataParallel(method)

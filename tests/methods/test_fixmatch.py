@@ -1,0 +1,151 @@
+"""FixMatch over any method: its loss by hand, its batches, and what it may not read."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pretask.backbones import create_backbone
+from pretask.data import ArrayImages, LabelledImages, create_loader
+from pretask.data.paired import pair
+from pretask.errors import PretaskError
+from pretask.methods import METHODS, MethodParts, create_method
+from pretask.methods.fixmatch import FixMatch, StrongViews
+
+OVER = ("fixmatch", "fixmatch+gssl", "fixmatch+sla", "fixmatch+sla-sd", "fixmatch+ssfe")
+
+
+def make(name: str = "fixmatch", **more):
+    torch.manual_seed(0)
+    parts = MethodParts(
+        backbone=create_backbone("resnet8", image_size=(8, 8)),
+        class_counts=torch.tensor([4, 4, 4]),
+        mean=(0.3,) * 3,
+        std=(0.2,) * 3,
+        **{"unlabelled_ratio": 3, "pseudo_threshold": 0.4, **more},
+    )
+    return create_method(name, parts)
+
+
+def batch(labelled: int = 4, ratio: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    images = torch.rand(labelled * (1 + ratio), 3, 8, 8, generator=generator)
+    labels = torch.cat((torch.arange(labelled) % 3, torch.full((labelled * ratio,), -1)))
+    return images, labels
+
+
+def test_the_loss_is_the_formula() -> None:
+    method = make(unlabelled_weight=0.7)
+    method.strong = torch.nn.Identity()
+    images, labels = batch()
+    method.eval()  # batch statistics would tie the two passes below to each other
+    parts = method(images, labels)
+    logits = method.classifier("single")(images)
+    total, sure = 0.0, 0
+    for row in logits[4:]:
+        p = row.detach().softmax(0)
+        if p.max() >= 0.4:
+            sure += 1
+            total -= float(p.max().log())
+    assert 0 < sure < 12
+    supervised = F.cross_entropy(logits[:4], labels[:4]).detach()
+    assert parts["loss"].item() == pytest.approx(float(supervised) + 0.7 * total / 12, rel=1e-5)
+    assert parts["confident"].item() == pytest.approx(sure / 12)
+
+
+@pytest.mark.parametrize("name", OVER)
+def test_it_goes_over_any_method(name: str) -> None:
+    method, inner = make(name), make(name.partition("+")[2] or "baseline")
+    assert isinstance(method, FixMatch) and isinstance(method, type(inner))
+    assert method.inferences == inner.inferences and list(method.state_dict()) == list(inner.state_dict())
+    assert method.passes_per_image == pytest.approx((inner.passes_per_image + 2 * 3) / 4)
+    parts = method(*batch())
+    parts["loss"].backward()
+    assert {"unlabelled_loss", "confident", "accuracy"} <= set(parts)
+    assert "unlabelled images per labelled one" in method.summary()
+
+
+def test_labels_of_unlabelled_images_are_not_read() -> None:
+    losses = []
+    for value in (-1, 2):
+        images, labels = batch()
+        labels[4:] = value
+        torch.manual_seed(4)
+        losses.append(make()(images, labels)["loss"].item())
+    assert losses[0] == losses[1]
+
+
+def test_guesses_carry_no_gradient() -> None:
+    """With weak and strong views alike the unlabelled gradient is that of fixed labels."""
+    method = make(pseudo_threshold=0.0, unlabelled_weight=1e6)
+    images, labels = batch()
+    method.strong = torch.nn.Identity()
+    method.eval()
+    method(images, labels)["loss"].backward()
+    head = method.head.weight.grad.clone()
+    method.zero_grad()
+    logits = method.classifier("single")(images[4:])
+    (1e6 * F.cross_entropy(logits, logits.argmax(1).detach())).backward()
+    torch.testing.assert_close(head, method.head.weight.grad, rtol=1e-3, atol=20.0)
+
+
+def test_strong_views_stay_in_range_and_differ() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(20, 3, 16, 16)
+    held = images.clone()
+    strong = StrongViews()(images.requires_grad_())
+    assert strong.shape == images.shape and not strong.requires_grad
+    assert strong.min() >= 0 and strong.max() <= 1 and torch.equal(images, held)
+    assert ((strong - images).abs().amax((1, 2, 3)) > 0.05).all()
+    assert StrongViews()(torch.rand(9, 1, 8, 8)).shape == (9, 1, 8, 8)
+
+
+def test_names_and_faults() -> None:
+    assert METHODS.get("fixmatch+sla") is METHODS.get("fixmatch+sla") and "fixmatch" in METHODS.names()
+    with pytest.raises(PretaskError, match="did you mean 'sla'"):
+        METHODS.get("fixmatch+slaa")
+    for options in ({"pseudo_threshold": 1.2}, {"unlabelled_ratio": 0}, {"unlabelled_weight": -1.0}):
+        with pytest.raises(PretaskError, match="is not possible"):
+            make(**options)
+
+
+def images_of(count: int, labels: torch.Tensor | None = None) -> LabelledImages:
+    pixels = torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4).contiguous()
+    return LabelledImages(ArrayImages(pixels), torch.arange(count) % 3 if labels is None else labels)
+
+
+def paired(labelled: int = 6, unlabelled: int = 40, batch_size: int = 3, ratio: int = 4):
+    def make_loader(images: LabelledImages, size: int):
+        return create_loader(images, image_size=(4, 4), batch_size=size, device="cpu", train=True, seed=1)
+
+    first = make_loader(images_of(labelled), batch_size)
+    return pair(first, make_loader, images_of(unlabelled, torch.full((unlabelled,), -1)), ratio)
+
+
+def test_an_epoch_passes_once_over_unlabelled_images_and_round_the_labelled_ones() -> None:
+    loader = paired()
+    assert len(loader) == 3 and loader.batch_size == 15
+    seen, labelled = [], []
+    for epoch in range(2):
+        for part in loader.epoch(epoch):
+            assert (part.labels[:3] >= 0).all() and (part.labels[3:] == -1).all()
+            labelled += part.index[:3].tolist()
+            if epoch == 0:
+                seen += part.index[3:].tolist()
+    assert len(set(seen)) == len(seen) == 36
+    # Six steps of three are three rounds over the six labelled images.
+    assert all(sorted(labelled[i : i + 6]) == list(range(6)) for i in (0, 6, 12))
+
+
+def test_it_goes_on_in_mid_epoch_with_the_same_batches() -> None:
+    whole = [part for epoch in (0, 1) for part in paired().epoch(epoch)]
+    rest = list(paired().epoch(1, start=1))
+    assert len(rest) == 2
+    for mine, theirs in zip(rest, whole[4:], strict=True):
+        assert torch.equal(mine.index, theirs.index) and torch.equal(mine.images, theirs.images)
+
+
+def test_too_few_unlabelled_images_are_told() -> None:
+    with pytest.raises(PretaskError, match="--unlabelled-ratio"):
+        paired(unlabelled=10)
