@@ -94,9 +94,9 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
     typed = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
     values: dict[str, Any] = {}
     if "--recipe" in typed:
-        from pretask.recipes import read_recipe
+        from pretask.recipes import read_recipe_for
 
-        values = read_recipe(typed["--recipe"])
+        values = read_recipe_for(commands[0], typed["--recipe"])
     if "--config" in typed:
         from pretask.training.config_files import build_config, read_yaml
 

@@ -12,6 +12,7 @@ LDAM = "Cao et al., NeurIPS 2019, arXiv 1906.07413"
 SSFE = "Yang et al., arXiv 2106.04921"
 LOROT = "Moon et al., ECCV 2022"
 GSSL = "Fuadi et al., arXiv 2301.05865"
+FIXMATCH = "Sohn et al., NeurIPS 2020, arXiv 2001.07685"
 PGD = "Madry et al., ICLR 2018, arXiv 1706.06083"
 SOURCES = {
     "baseline": SLA,
@@ -24,6 +25,8 @@ SOURCES = {
     "lt-ce": LDAM,
     "lt-ldam-drw": LDAM,
     "adv": PGD,
+    "fixmatch": FIXMATCH,
+    "fixmatch-gssl": GSSL,
 }
 """How the source line starts, by the start of the name; the longest start that fits counts, without lt- or adv-."""
 
@@ -59,6 +62,11 @@ def setting_of(name: str) -> Setting:
     if name.startswith("lt-"):
         falls = {0.025: 0.1, 0.7999: 0.1, 0.8: 1e-3, 0.8999: 1e-3, 0.9: 1e-5, 1: 1e-5}
         return Setting(f"lt-ce-{data}", ("epochs", 200), falls, weight_decay=2e-4, warmup_epochs=5)
+    if name.startswith("fixmatch"):
+        return Setting(
+            "fixmatch-cifar10", ("steps", 2**20), {0: 0.03, 0.5: 0.015, 1: 0}, batch_size=64, weight_decay=5e-4,
+            nesterov=True, schedule="cosine",
+        )  # fmt: skip
     if name.startswith("adv-"):
         return Setting(
             "adv-cifar10", ("epochs", 200), {0: 0.1, 0.5: 0.05, 1: 0}, weight_decay=5e-4, nesterov=True,
@@ -90,6 +98,8 @@ def method_of(name: str) -> tuple[str, str]:
         return "baseline", "cross_entropy"
     if kind == "lt-ldam-drw":
         return "baseline", "ldam-drw"
+    if kind.startswith("fixmatch"):
+        return kind.replace("fixmatch-", "fixmatch+"), "cross_entropy"
     known = ("baseline", "da", "mt", "sla-sd", "sla", "ssfe", "lorot", "gssl-flip", "gssl-perm", "gssl")
     bare = kind.removeprefix("lt-").removeprefix("adv-")
     method = next(method for method in known if f"{bare}-".startswith(f"{method}-"))
@@ -99,7 +109,8 @@ def method_of(name: str) -> tuple[str, str]:
 def views_of(name: str) -> int:
     """Return the labelled views of an image in a step that a recipe's name promises."""
     method, _ = method_of(name)
-    if method in ("baseline", "lorot", "gssl", "gssl-flip", "gssl-perm"):
+    method = method.removeprefix("fixmatch+")
+    if method in ("fixmatch", "baseline", "lorot", "gssl", "gssl-flip", "gssl-perm"):
         return 1
     for fold in (6, 12, 24):
         if f"-{fold}fold-" in name:

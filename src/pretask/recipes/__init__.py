@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from pretask.errors import unknown_name
-from pretask.training.config_files import from_flat
+from pretask.errors import PretaskError, unknown_name
+from pretask.training.config_files import any_config
+from pretask.training.pretrain_config import PretrainConfig
 
 
 def recipe_names() -> list[str]:
@@ -17,7 +18,7 @@ def recipe_names() -> list[str]:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """Return the settings of a recipe.
+    """Return the settings of a recipe, of a training with labels or of a pre-training.
 
     Raises:
         PretaskError: an unknown name; the nearest is told.
@@ -25,7 +26,20 @@ def read_recipe(name: str) -> dict[str, Any]:
     if name not in recipe_names():
         raise unknown_name("recipe", name, recipe_names())
     values: dict[str, Any] = yaml.safe_load(recipe_text(name))
-    from_flat(values, source=f"recipe {name}")
+    any_config(values, source=f"recipe {name}")
+    return values
+
+
+def read_recipe_for(command: str, name: str) -> dict[str, Any]:
+    """Return the settings of a recipe for a command.
+
+    Raises:
+        PretaskError: an unknown name, or a recipe of the other kind.
+    """
+    values = read_recipe(name)
+    if isinstance(any_config(values), PretrainConfig) != (command == "pretrain"):
+        right = "train" if command == "pretrain" else "pretrain"
+        raise PretaskError(f"recipe {name} is not for this command: type `pretask {right} --recipe {name}`")
     return values
 
 

@@ -101,10 +101,14 @@ def load_config(path: Path | str, **overrides: Any) -> RunConfig:
 
 def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
     """Read the configuration of a run or of a pre-training, by the keys that it has; see `load_config`."""
-    values = {**read_yaml(Path(path)), **overrides}
+    return any_config({**read_yaml(Path(path)), **overrides}, source=str(path))
+
+
+def any_config(values: Mapping[str, Any], source: str = "the configuration") -> AnyConfig:
+    """Build the configuration that a flat mapping is of, a run's or a pre-training's; see `build_config`."""
     if ONLY_HERE in values:
-        return build_config(PretrainConfig, values, source=str(path))
-    return build_config(RunConfig, values, source=str(path))
+        return build_config(PretrainConfig, values, source)
+    return build_config(RunConfig, values, source)
 
 
 def save_config(config: AnyConfig, path: Path) -> None:
