@@ -1,7 +1,8 @@
-"""What a training step of each method costs, in steps of the baseline.
+"""What a training step of each method costs, in steps of the first.
 
 Forward, backward and update on one batch of noise, methods interleaved in one process; medians over rounds, and
-the spread of the ratio over rounds. Prints a table, and writes the figures with --json.
+the spread of the ratio over rounds. Methods of pre-training are measured from two views to the update, without the
+time that the views take. Prints a table, and writes the figures with --json.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pathlib import Path
 import torch
 
 from pretask import MethodParts, create_backbone, create_method
+from pretask.backbones import Backbone
+from pretask.methods import Trainee
+from pretask.pretraining import ObjectiveParts, create_objective, get_strength, objective_names
 from pretask.training.config import OptimConfig
 from pretask.training.optim import make_optimizer
 
@@ -26,8 +30,7 @@ def stepper(
     """Return a function that makes one training step, and the passes that it should cost."""
     torch.manual_seed(0)
     network = create_backbone(backbone, image_size=(size, size))
-    parts = MethodParts(network, torch.full((10,), 100), (0.5,) * 3, (0.25,) * 3, layer=layer)
-    method = create_method(name, parts).to(memory_format=torch.channels_last)
+    method = make(name, network, layer).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(method, OptimConfig())
     images = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (batch,))
@@ -40,12 +43,26 @@ def stepper(
     return step, method.passes_per_image
 
 
+def make(name: str, network: Backbone, layer: str | None) -> Trainee:
+    """Return a method, or an objective of pre-training: "trimix" is over byol, "trimix:simsiam" over another base."""
+    kind, _, base = name.partition(":")
+    if kind not in objective_names():
+        return create_method(
+            name, MethodParts(network, torch.full((10,), 100), (0.5,) * 3, (0.25,) * 3, layer=layer)
+        )
+    parts = ObjectiveParts(network, (0.5,) * 3, (0.25,) * 3, get_strength("small"), base=base or "byol")
+    objective = create_objective(kind, parts)
+    objective.augment = torch.nn.Identity()
+    return objective
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--methods", nargs="+", default=["baseline", "ssfe", "gssl", "lorot", "lorot-i", "sla"]
     )
+    parser.add_argument("--reference", default="baseline", help="what the others are compared with")
     parser.add_argument("--backbone", default="resnet32")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--image-size", type=int, default=32)
@@ -55,7 +72,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    names = list(dict.fromkeys(["baseline", *args.methods]))
+    names = list(dict.fromkeys([args.reference, *args.methods]))
     made = {name: stepper(name, args.backbone, args.batch_size, args.image_size, None) for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}
     for round_ in range(args.rounds + 1):
@@ -67,10 +84,10 @@ def main() -> None:
     print(
         f"{args.backbone}, batch {args.batch_size}, {args.image_size}x{args.image_size}, {args.threads} threads"
     )
-    print(f"{'method':<12} {'step ms':>8} {'x baseline':>10} {'quartiles':>15} {'passes':>7}")
+    print(f"{'method':<12} {'step ms':>8} {'x ' + args.reference:>10} {'quartiles':>15} {'passes':>7}")
     rows = {}
     for name in names:
-        ratios = [own / base for own, base in zip(times[name], times["baseline"], strict=True)]
+        ratios = [own / base for own, base in zip(times[name], times[args.reference], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         step = 1000 * statistics.median(times[name])
         rows[name] = {"step_ms": step, "ratio": middle, "quartiles": [low, high], "passes": made[name][1]}

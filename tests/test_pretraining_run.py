@@ -56,6 +56,9 @@ def test_what_a_run_leaves_behind(run: Path) -> None:
     assert card.class_names == () and card.inferences == {} and "TriMix" in card.facts["reconstructions"][0]
     assert all(name.startswith("backbone.") for name in load_file(run / "model.safetensors"))
     assert isinstance(load_any_config(run / "config.yaml"), PretrainConfig)
+    assert "spread of embeddings" in (run / "report.html").read_text()
+    with pytest.raises(PretaskError, match="is a pre-training"):
+        experiment.resume(run)
     encoder = load_encoder(run)
     assert encoder.embed(torch.rand(2, 1, 8, 8)).shape == (2, 64)
 

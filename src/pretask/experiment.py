@@ -19,7 +19,7 @@ from pretask.methods import Method, load_classifier, save_model
 from pretask.reports import write_run_report
 from pretask.training.build import build_data, build_loader, build_method, model_card, resolve, split_data
 from pretask.training.config import RunConfig
-from pretask.training.config_files import load_config
+from pretask.training.config_files import load_any_config
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
 from pretask.training.display import in_minutes, say
 from pretask.training.header import header
@@ -99,14 +99,19 @@ def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]
     """Go on with a run from its folder alone; see `train`.
 
     Raises:
-        PretaskError: the folder holds no run.
+        PretaskError: the folder holds no run, or a pre-training.
     """
     path = Path(folder)
     if not (path / "config.yaml").is_file():
         raise PretaskError(
             f"{path} is not a run folder (no config.yaml): give one that `pretask train` has made"
         )
-    return train(load_config(path / "config.yaml", name=path.name, runs=str(path.parent)), console=console)
+    config = load_any_config(path / "config.yaml", name=path.name, runs=str(path.parent))
+    if not isinstance(config, RunConfig):
+        raise PretaskError(
+            f"{path} is a pre-training: type the `pretask pretrain` command that began it, which goes on from there"
+        )
+    return train(config, console=console)
 
 
 class Judge:

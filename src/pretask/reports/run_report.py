@@ -20,6 +20,7 @@ ACCURACY_NOTE = (
     "Train lines are each head's own task on augmented images, validation lines the classifier. A pretext "
     "accuracy that stays at chance, or reaches 100 % at once, teaches nothing."
 )
+SPREAD_NOTE = "1 where embeddings fill all directions evenly, 0 where all images have the same one."
 RESULT_FACTS = (
     "backbone",
     "seed",
@@ -124,11 +125,15 @@ def _training(epochs: list[dict[str, Any]]) -> Html:
     losses = _train_lines(epochs, "loss", colors)
     accuracies = _train_lines(epochs, "accuracy", colors)
     accuracies += _validation_lines(epochs, first=len(colors) + 1)
+    spreads = [
+        _line("spread of embeddings", [(e["epoch"], (e.get("train") or {}).get("spread")) for e in epochs], 1)
+    ]
     rates = [_line("learning rate", [(e["epoch"], e.get("lr")) for e in epochs], 1)]
     charts = [
         _chart("train-loss", losses, "training loss", "Means over each epoch's batches."),
         _chart("accuracy", accuracies, "accuracy", ACCURACY_NOTE, percent=True),
         _gate(epochs, colors),
+        _chart("spread", [line for line in spreads if line.epochs], "spread of embeddings", SPREAD_NOTE),
         _chart(
             "learning-rate", [line for line in rates if line.epochs], "learning rate", "At each epoch's end."
         ),

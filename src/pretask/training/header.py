@@ -11,6 +11,7 @@ from pretask.data import ImageData
 from pretask.data.augment import get_recipe
 from pretask.data.loader import Loader
 from pretask.methods import Method
+from pretask.methods.fixmatch import FixMatch
 from pretask.pretexts import Pretext
 from pretask.pretraining import Objective
 from pretask.training.config import RunConfig
@@ -38,6 +39,9 @@ def header(
         f"{_training(config, loader, accelerator)}, augmentation {config.data.augment}",
         _machine(config, loader, accelerator),
     ]
+    if isinstance(method, FixMatch):
+        count = len(data.unlabelled or data.train)
+        lines.insert(1, f"unlabelled {count:,} train images, those with labels among them")
     warnings = (
         method.backbone.facts.warning(),
         *(_hidden_label(config, pretext) for pretext in method.pretexts),
