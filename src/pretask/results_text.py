@@ -69,6 +69,8 @@ def _any_line(figures: Mapping[str, Any]) -> str:
         return figures_line(figures)
     if "robust_top1" in figures:
         return _robust_line(figures)
+    if "tasks" in figures:
+        return _few_shot_line(figures)
     if "num_features" in figures:
         return _probe_line(figures)
     return "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, int | float))
@@ -94,6 +96,14 @@ def _probe_line(figures: Mapping[str, Any]) -> str:
         )
     sizes = f"{figures['train_images']:,} train images, {figures['num_features']:,} features"
     return "  ".join([*parts, sizes, f"n {figures['n']:,}"])
+
+
+def _few_shot_line(figures: Mapping[str, Any]) -> str:
+    told = [
+        f"{task['shots']}-shot {task['head']} {100 * task['accuracy']:.2f} ± {100 * task['half_interval']:.2f} %"
+        for task in figures["tasks"]
+    ]
+    return "  ".join([f"{figures['ways']}-way", *told, f"{figures['episodes']} episodes"])
 
 
 def _accuracies(figures: Mapping[str, Any]) -> str:

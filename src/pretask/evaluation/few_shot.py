@@ -1,0 +1,161 @@
+"""Few-shot episodes on frozen features: new tasks of a few classes, each learned from a few images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pretask.errors import PretaskError
+from pretask.evaluation.base import EVALUATORS
+from pretask.evaluation.features import FeatureBank, FeatureEvaluator
+from pretask.statistics import mean_std
+
+WAYS = 5
+SHOTS = (1, 5)
+QUERIES = 15
+EPISODES = 600
+PENALTY = 1.0
+_LARGE_SAMPLE = 1.959964
+_BLOCK = 100
+
+
+@EVALUATORS.register("few-shot")
+class FewShot(FeatureEvaluator):
+    """5-way episodes with 1 and 5 images per class, answered by prototypes and by ridge regression.
+
+    Prototypes are class means (Snell et al., NeurIPS 2017, arXiv 1703.05175), ridge regression is in closed form
+    (Bertinetto et al., ICLR 2019, arXiv 1805.08136); features are centred by the train images' mean and normalised
+    (Wang et al., arXiv 1911.04623). The episodes depend on the labels and the seed alone, so that two networks see
+    the same ones. Options are those of `FeatureEvaluator`; nothing is fitted on the train images, so `split="train"`
+    is allowed.
+    """
+
+    name = "few-shot"
+    fits_train: ClassVar[bool] = False
+
+    def constants(self) -> str:
+        shots = " and ".join(map(str, SHOTS))
+        return (
+            f"few-shot/1: frozen features of unaugmented images, less the train images' mean, normalised; {EPISODES} "
+            f"episodes of {WAYS} classes, {shots} images to learn from and {QUERIES} to judge by (or as many as "
+            f"{WAYS} classes have) of each; nearest class mean, and ridge regression of one-hot labels with penalty "
+            f"{PENALTY:g}; mean of episodes with a 95 % interval, seed {self.seed}"
+        )
+
+    def judge(self, bank: FeatureBank) -> dict[str, Any]:
+        """Return "tasks": for each number of shots and head the mean accuracy, its half-interval, and the sizes.
+
+        Raises:
+            PretaskError: fewer classes than ways, or too few images of them.
+        """
+        judged = bank[self.split]
+        values = F.normalize(judged.values - bank["train"].values.mean(0), dim=1)
+        tasks = []
+        for shots in SHOTS:
+            queries = _queries(judged.labels, shots)
+            drawn = draw_episodes(judged.labels, WAYS, shots, queries, EPISODES, self.seed)
+            for head, answer in (("prototypes", nearest_mean), ("ridge", ridge)):
+                accuracies = _accuracies(values, drawn, shots, answer)
+                mean, spread = mean_std(accuracies)
+                half = _LARGE_SAMPLE * (spread or 0.0) / math.sqrt(len(accuracies))
+                tasks.append(
+                    {
+                        "shots": shots,
+                        "head": head,
+                        "accuracy": mean,
+                        "half_interval": half,
+                        "queries": queries,
+                    }
+                )
+        return {"ways": WAYS, "episodes": EPISODES, "tasks": tasks, "num_features": values.shape[1]}
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """Rows of images, int64 [E, ways, shots + queries]; the first `shots` of each class are learned from."""
+
+    rows: Tensor
+    shots: int
+
+
+def draw_episodes(labels: Tensor, ways: int, shots: int, queries: int, episodes: int, seed: int) -> Episodes:
+    """Draw classes and images of each episode; no image is in one episode twice.
+
+    Args:
+        labels: int64 [n].
+        ways: classes in an episode, of those with at least shots + queries images.
+        shots, queries: images of each class.
+        episodes: E.
+        seed: of everything drawn.
+
+    Raises:
+        PretaskError: fewer classes than ways have so many images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    wanted = shots + queries
+    counts = torch.bincount(labels).tolist()
+    of_class = [(labels == c).nonzero()[:, 0] for c, count in enumerate(counts) if count >= wanted]
+    if len(of_class) < ways:
+        raise PretaskError(
+            f"{ways}-way episodes need {ways} classes with {wanted} images or more, here are {len(of_class)}: "
+            "give data with more classes or images, or --split train"
+        )
+    drawn = [
+        torch.stack(
+            [
+                of_class[c][torch.randperm(len(of_class[c]), generator=generator)[:wanted]]
+                for c in torch.randperm(len(of_class), generator=generator)[:ways].tolist()
+            ]
+        )
+        for _ in range(episodes)
+    ]
+    return Episodes(torch.stack(drawn), shots)
+
+
+def nearest_mean(support: Tensor, queries: Tensor) -> Tensor:
+    """Return minus the squared distance of each query to each class mean.
+
+    Args:
+        support: [E, N, k, D].
+        queries: [E, Q, D].
+
+    Returns:
+        [E, Q, N].
+    """
+    return -torch.cdist(queries, support.mean(2)).square()
+
+
+def ridge(support: Tensor, queries: Tensor) -> Tensor:
+    """Return q·W, W minimising ‖S·W − (onehot − 1/N)‖² + penalty·‖W‖²; see `nearest_mean` for shapes."""
+    episodes, ways, shots, size = support.shape
+    rows = support.reshape(episodes, ways * shots, size)
+    targets = torch.eye(ways).repeat_interleave(shots, 0) - 1 / ways
+    gram = rows @ rows.mT + PENALTY * torch.eye(ways * shots)
+    solved: Tensor = torch.linalg.solve(gram, targets.expand(episodes, -1, -1))
+    return (queries @ rows.mT) @ solved
+
+
+def _accuracies(values: Tensor, drawn: Episodes, shots: int, answer: Any) -> list[float]:
+    """Return the accuracy of each episode."""
+    found: list[Tensor] = []
+    for block in torch.split(drawn.rows, _BLOCK):
+        episode = values[block]
+        support, queries = episode[:, :, :shots], episode[:, :, shots:]
+        ways, count = queries.shape[1], queries.shape[2]
+        predicted = answer(support, queries.flatten(1, 2)).argmax(2)
+        found.append((predicted == torch.arange(ways).repeat_interleave(count)).double().mean(1))
+    accuracies: list[float] = torch.cat(found).tolist()
+    return accuracies
+
+
+def _queries(labels: Tensor, shots: int) -> int:
+    """Return how many images `WAYS` classes have beside those to learn from, at most `QUERIES`."""
+    counts = torch.bincount(labels).sort(descending=True).values
+    if len(counts) < WAYS:
+        return QUERIES
+    return max(1, min(QUERIES, int(counts[WAYS - 1]) - shots))
