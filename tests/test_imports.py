@@ -24,6 +24,7 @@ FLOORS = (
     {"training"},
     {"evaluation"},
     {"reports"},
+    {"workplace"},
     {"experiment", "pretraining_run", "prediction", "export"},
     {"studies"},
     {"demo", "recipes", "catalogue", "results_text", "flags", "cli", "__main__"},

@@ -8,27 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 
 from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.evaluation.accuracy import Accuracy, evaluate_split
-from pretask.files import write_json
 from pretask.methods import Method, load_classifier, save_model
-from pretask.reports import write_run_report
-from pretask.training.build import build_data, build_loader, build_method, model_card, resolve, split_data
+from pretask.training.build import build_method, model_card, resolve
 from pretask.training.config import RunConfig
 from pretask.training.config_files import load_any_config
-from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
-from pretask.training.display import in_minutes, say
 from pretask.training.header import header
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
 from pretask.training.preparation import make_preparation
-from pretask.training.ranges import check_ranges
-from pretask.training.run_folder import RunFolder, describe_environment, run_name
+from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position
+from pretask.workplace import open_workplace
 
 
 def train(config: RunConfig, data: ImageData | None = None, console: Console | None = None) -> dict[str, Any]:
@@ -48,51 +43,35 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
         PretaskError: see section "faults" of the documentation; nothing that was saved is lost.
         Interrupted: the user stopped the run.
     """
-    check_ranges(config)
-    device = resolve_device(config.session.device)
-    prepare_host(config.session.threads, device)
-    accelerator = Accelerator(cpu=device.type == "cpu")
-    console = console if accelerator.is_main_process else None
-    data = split_data(data, config) if data is not None else build_data(config)
-    folder = RunFolder(Path(config.session.runs) / run_name(config.session, config.method.method, data.name))
-    config = resolve(folder.open(config), data, device)  # what a first start decided is not decided again
-    if folder.finished:
-        say(console, f"{folder.path} is finished: its results are read, not made again")
-        return {**folder.read_results(), "folder": str(folder.path)}
+    place = open_workplace(config, config.method.method, data, console)
+    folder, split, device = place.folder, place.data, place.accelerator.device
+    config = resolve(
+        folder.open(config), split, place.device
+    )  # what a first start decided is not decided again
+    if (results := place.finished()) is not None:
+        return results
 
-    method = build_method(config, data)
-    loader = build_loader(
-        config, data, accelerator.device, accelerator.process_index, accelerator.num_processes
-    )
-    if accelerator.is_main_process:
-        folder.start(config, describe_environment(hardware(device)))
-    accelerator.wait_for_everyone()
-    for line in header(config, data, method, loader, accelerator):
-        say(console, line)
-
-    judge = Judge(config, data, accelerator.device)
+    method = build_method(config, split)
+    loader = place.loader(config)
+    place.begin(config, header(config, split, method, loader, place.accelerator))
+    judge = Judge(config, split, device)
     try:
         method, position = fit(
             method,
             loader,
             config,
             folder,
-            accelerator,
+            place.accelerator,
             judge.validation(),
             judge.save,
-            console,
+            place.console,
             folder.path.name,
-            make_preparation(config.method, data.num_classes),
+            make_preparation(config.method, split.num_classes),
         )
     finally:
         loader.close()
-    results = _results(config, data, method, position, judge, folder, len(loader))
-    if accelerator.is_main_process:
-        write_json(folder.results, results)
-        write_run_report(folder.path)
-        say(console, f"finished: {folder.path} ({in_minutes(position.seconds)} of training)")
-    accelerator.wait_for_everyone()
-    return {**results, "folder": str(folder.path)}
+    results = _results(config, split, method, position, judge, folder, len(loader))
+    return place.end({**results, **place.costs(position, method.passes_per_image)})
 
 
 def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]:
@@ -205,7 +184,6 @@ def _results(
         "method": config.method.method,
         "pretexts": [pretext.name for pretext in method.pretexts],
         "views": method.views_per_image,
-        "passes": method.passes_per_image,
         "default_inference": method.inferences[0],
         "inferences": inferences,
         "selection": config.session.selection if judge.validation() is not None else "last",
@@ -216,11 +194,4 @@ def _results(
         "data": data.facts(),
         "backbone": method.backbone.facts.summary(),
         "protocol": Accuracy("test").protocol,
-        "command": describe_environment({})["command"],
-        "seconds": position.seconds,
-        "images_per_second": position.images / max(position.seconds, 1e-9),
-        "wait_share": position.waited / max(position.seconds, 1e-9),
-        "images": position.images,
-        "work_images": position.images * method.passes_per_image,
-        "peak_memory": peak_memory(judge.device),
     }

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
 from rich.console import Console
 
 from pretask.data import ImageData
 from pretask.evaluation.embeddings import EmbeddingWatch
-from pretask.files import write_json
 from pretask.methods import save_encoder
 from pretask.pretraining import Objective
-from pretask.reports import write_run_report
-from pretask.training.build import build_data, build_loader, split_data
 from pretask.training.build_pretraining import build_objective, encoder_card, resolve_pretraining
-from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
-from pretask.training.display import in_minutes, say
 from pretask.training.header import pretraining_header
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
 from pretask.training.pretrain_config import PretrainConfig
-from pretask.training.ranges import check_ranges
-from pretask.training.run_folder import RunFolder, describe_environment, run_name
-from pretask.training.snapshot import Position
+from pretask.training.run_folder import RunFolder
+from pretask.workplace import open_workplace
 
 
 def pretrain(
@@ -49,62 +40,40 @@ def pretrain(
         MissingExtra: `lightly` or `kornia` is not installed.
         Interrupted: the user stopped the run.
     """
-    check_ranges(config)
-    device = resolve_device(config.session.device)
-    prepare_host(config.session.threads, device)
-    accelerator = Accelerator(cpu=device.type == "cpu")
-    console = console if accelerator.is_main_process else None
-    data = split_data(data, config) if data is not None else build_data(config)
-    folder = RunFolder(
-        Path(config.session.runs) / run_name(config.session, config.pretraining.method, data.name)
-    )
-    config = resolve_pretraining(folder.open(config), data, device)
-    if folder.finished:
-        say(console, f"{folder.path} is finished: its results are read, not made again")
-        return {**folder.read_results(), "folder": str(folder.path)}
+    place = open_workplace(config, config.pretraining.method, data, console)
+    folder, split = place.folder, place.data
+    config = resolve_pretraining(folder.open(config), split, place.device)
+    if (results := place.finished()) is not None:
+        return results
 
-    objective = build_objective(config, data)
-    loader = build_loader(
-        config, data, accelerator.device, accelerator.process_index, accelerator.num_processes
-    )
-    if accelerator.is_main_process:
-        folder.start(config, describe_environment(hardware(device)))
-    accelerator.wait_for_everyone()
-    for line in pretraining_header(config, data, objective, loader, accelerator):
-        say(console, line)
-
-    watch = EmbeddingWatch(data, accelerator.device, config.session.seed, console)
+    objective = build_objective(config, split)
+    loader = place.loader(config)
+    place.begin(config, pretraining_header(config, split, objective, loader, place.accelerator))
+    watch = EmbeddingWatch(split, place.accelerator.device, config.session.seed, place.console)
     try:
         objective, position = fit(
             objective,
             loader,
             config,
             folder,
-            accelerator,
+            place.accelerator,
             watch,
-            lambda trained, path: save_encoder(path, trained.encoder, encoder_card(config, data, trained)),
-            console,
+            lambda trained, path: save_encoder(path, trained.encoder, encoder_card(config, split, trained)),
+            place.console,
             folder.path.name,
         )
     finally:
         loader.close()
-    results = _results(config, data, objective, position, folder, len(loader), accelerator.device)
-    if accelerator.is_main_process:
-        write_json(folder.results, results)
-        write_run_report(folder.path)
-        say(console, f"finished: {folder.path} ({in_minutes(position.seconds)} of training)")
-    accelerator.wait_for_everyone()
-    return {**results, "folder": str(folder.path)}
+    results = _results(config, split, objective, folder, len(loader))
+    return place.end({**results, **place.costs(position, objective.passes_per_image)})
 
 
 def _results(
     config: PretrainConfig,
     data: ImageData,
     objective: Objective,
-    position: Position,
     folder: RunFolder,
     steps: int,
-    device: torch.device,
 ) -> dict[str, Any]:
     epochs, _ = training_length(config.optim, steps)
     looks = [record["validation"] for record in folder.read_metrics() if "validation" in record]
@@ -119,12 +88,4 @@ def _results(
         "data": data.facts(),
         "backbone": objective.backbone.facts.summary(),
         "reconstruction": objective.reconstruction,
-        "command": describe_environment({})["command"],
-        "seconds": position.seconds,
-        "images_per_second": position.images / max(position.seconds, 1e-9),
-        "wait_share": position.waited / max(position.seconds, 1e-9),
-        "images": position.images,
-        "passes": objective.passes_per_image,
-        "work_images": position.images * objective.passes_per_image,
-        "peak_memory": peak_memory(device),
     }

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from pretask.errors import PretaskError
 from pretask.pretraining.embedding import Embedding
+from pretask.pretraining.extra import load
 from pretask.registry import Registry
 
 TargetKind = Literal["average", "online"]
+HEADS, LOSSES = "lightly.models.modules.heads", "lightly.loss"
 
 
 @dataclass(frozen=True)
@@ -38,24 +40,23 @@ class Base(nn.Module, ABC):
     Attributes:
         default_target: "average" takes targets from a moving average of the network, "online" from itself.
         predicts: whether each image is compared with its own target alone, through a predictor.
+        projector_class: of the projector, among lightly's heads.
         projector: features [B, D] → z [B, d].
         predictor: z → q(z) [B, d]; the identity where there is none.
     """
 
     default_target: ClassVar[TargetKind] = "online"
     predicts: ClassVar[bool] = False
+    projector_class: ClassVar[str]
     projector: nn.Module
     predictor: nn.Module
 
     def __init__(self, num_features: int, options: HeadOptions) -> None:
         super().__init__()
         self.options = options
-        self.projector = self.make_projector(num_features)
+        make_projector = getattr(load(HEADS, "pre-training"), self.projector_class)
+        self.projector = make_projector(num_features, options.hidden, options.size)
         self.predictor = nn.Identity()
-
-    @abstractmethod
-    def make_projector(self, num_features: int) -> nn.Module:
-        """Return a new projector of features [B, num_features]."""
 
     @abstractmethod
     def toward(self, view: Embedding, other: Embedding) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from pretask.pretraining.base import BASES, Base, HeadOptions, TargetKind
+from pretask.pretraining.base import BASES, HEADS, Base, HeadOptions, TargetKind
 from pretask.pretraining.embedding import Embedding, distance
 from pretask.pretraining.extra import load
 
@@ -21,18 +21,14 @@ class BYOL(Base):
 
     default_target: ClassVar[TargetKind] = "average"
     predicts: ClassVar[bool] = True
+    projector_class: ClassVar[str] = "BYOLProjectionHead"
 
     def __init__(self, num_features: int, options: HeadOptions) -> None:
         super().__init__(num_features, options)
         if options.predictor:
-            heads = load("lightly.models.modules.heads", "byol")
-            self.predictor = heads.BYOLPredictionHead(options.size, options.hidden, options.size)
-
-    def make_projector(self, num_features: int) -> nn.Module:
-        """Return linear, norm, ReLU, linear; see `Base.make_projector`."""
-        heads = load("lightly.models.modules.heads", "byol")
-        projector: nn.Module = heads.BYOLProjectionHead(num_features, self.options.hidden, self.options.size)
-        return projector
+            self.predictor = load(HEADS, "byol").BYOLPredictionHead(
+                options.size, options.hidden, options.size
+            )
 
     def toward(self, view: Embedding, other: Embedding) -> Tensor:
         """Return the mean of D(q(z), t); see `Base.toward`."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from pretask.pretraining.base import BASES, Base, HeadOptions
+from pretask.pretraining.base import BASES, HEADS, LOSSES, Base, HeadOptions
 from pretask.pretraining.embedding import Embedding
 from pretask.pretraining.extra import load
 
@@ -22,22 +22,14 @@ class SimSiam(Base):
     """
 
     predicts: ClassVar[bool] = True
+    projector_class: ClassVar[str] = "SimSiamProjectionHead"
 
     def __init__(self, num_features: int, options: HeadOptions) -> None:
         super().__init__(num_features, options)
-        self.loss: nn.Module = load("lightly.loss", "simsiam").NegativeCosineSimilarity()
+        self.loss: nn.Module = load(LOSSES, "simsiam").NegativeCosineSimilarity()
         if options.predictor:
-            heads = load("lightly.models.modules.heads", "simsiam")
             hidden = max(2, options.size // _BOTTLENECK)
-            self.predictor = heads.SimSiamPredictionHead(options.size, hidden, options.size)
-
-    def make_projector(self, num_features: int) -> nn.Module:
-        """Return three linear layers, each with a norm; see `Base.make_projector`."""
-        heads = load("lightly.models.modules.heads", "simsiam")
-        projector: nn.Module = heads.SimSiamProjectionHead(
-            num_features, self.options.hidden, self.options.size
-        )
-        return projector
+            self.predictor = load(HEADS, "simsiam").SimSiamPredictionHead(options.size, hidden, options.size)
 
     def toward(self, view: Embedding, other: Embedding) -> Tensor:
         """Return the mean of −cos(q(z), t); see `Base.toward`."""

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from pretask.methods.ranks import gather_over_ranks
-from pretask.pretraining.base import Base, HeadOptions
+from pretask.pretraining.base import LOSSES, Base, HeadOptions
 from pretask.pretraining.embedding import Embedding
+from pretask.pretraining.extra import load
 
 
 class StatisticalBase(Base):
-    """A loss of the embeddings z of two views, the same whichever comes first, over the union of all batches."""
+    """A loss of the embeddings z of two views, the same whichever comes first, over the union of all batches.
+
+    Attributes:
+        loss_class: among lightly's losses: of z [B, d] of one view and z [B, d] of another.
+    """
+
+    loss_class: ClassVar[str]
 
     def __init__(self, num_features: int, options: HeadOptions) -> None:
         super().__init__(num_features, options)
-        self.loss = self.make_loss()
+        self.loss: nn.Module = getattr(load(LOSSES, "pre-training"), self.loss_class)(**self.loss_options())
 
-    @abstractmethod
-    def make_loss(self) -> nn.Module:
-        """Return the loss of z [B, d] of one view and z [B, d] of another."""
+    def loss_options(self) -> dict[str, Any]:
+        """Return how the loss is to be made, where not as published."""
+        return {}
 
     def toward(self, view: Embedding, other: Embedding) -> Tensor:
         """Return the loss of both, which knows no direction; see `Base.toward`."""
