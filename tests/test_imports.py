@@ -25,13 +25,19 @@ FLOORS = (
     {"evaluation"},
     {"reports"},
     {"workplace"},
-    {"experiment", "pretraining_run", "prediction", "export"},
+    {"experiment", "pretraining_run", "few_shot_run", "prediction", "export"},
     {"studies"},
     {"demo", "recipes", "catalogue", "results_text", "flags", "cli", "__main__"},
 )
 FLOOR = {part: level for level, parts in enumerate(FLOORS) for part in parts}
 # The command line prints help from these, which import nothing but each other.
-LIGHT = {"pretask.training.config", "pretask.training.pretrain_config", "pretask.errors", "pretask.flags"}
+LIGHT = {
+    "pretask.training.config",
+    "pretask.training.pretrain_config",
+    "pretask.training.episodes_config",
+    "pretask.errors",
+    "pretask.flags",
+}
 
 
 def modules() -> dict[str, Path]:

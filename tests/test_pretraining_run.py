@@ -57,7 +57,7 @@ def test_what_a_run_leaves_behind(run: Path) -> None:
     assert all(name.startswith("backbone.") for name in load_file(run / "model.safetensors"))
     assert isinstance(load_any_config(run / "config.yaml"), PretrainConfig)
     assert "spread of embeddings" in (run / "report.html").read_text()
-    with pytest.raises(PretaskError, match="is a pre-training"):
+    with pytest.raises(PretaskError, match="is no training with labels"):
         experiment.resume(run)
     encoder = load_encoder(run)
     assert encoder.embed(torch.rand(2, 1, 8, 8)).shape == (2, 64)

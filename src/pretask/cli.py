@@ -14,7 +14,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from pretask.errors import Interrupted, PretaskError
-from pretask.flags import PretrainFlags, RunFlags, read_defaults, refuse_fractions
+from pretask.flags import FewShotFlags, PretrainFlags, RunFlags, read_defaults, refuse_fractions
 from pretask.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _WIDTH_OF_FILES = 160
 _DEFAULTS = RunFlags()
 _PRETRAIN_DEFAULTS = PretrainFlags()
+_FEW_SHOT_DEFAULTS = FewShotFlags()
 _LISTS = Parameter(consume_multiple=True, negative_iterable=())
 
 
@@ -94,6 +95,17 @@ def pretrain(*, settings: PretrainFlags = _PRETRAIN_DEFAULTS) -> None:
     console = _console()
     results = run_pretraining(settings.pretrain_config(), console=console)
     _print_lines(pretraining_lines(results), console)
+
+
+@app.command
+def few_shot(*, settings: FewShotFlags = _FEW_SHOT_DEFAULTS) -> None:
+    """Train by episodes of a few classes, and try it on new ones. The same command goes on with a stopped run."""
+    from pretask.few_shot_run import train_few_shot
+    from pretask.results_text import few_shot_lines
+
+    console = _console()
+    results = train_few_shot(settings.few_shot_config(), console=console)
+    _print_lines(few_shot_lines(results), console)
 
 
 @app.command

@@ -88,7 +88,7 @@ def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]
     config = load_any_config(path / "config.yaml", name=path.name, runs=str(path.parent))
     if not isinstance(config, RunConfig):
         raise PretaskError(
-            f"{path} is a pre-training: type the `pretask pretrain` command that began it, which goes on from there"
+            f"{path} is no training with labels: type the command that began it, which goes on from there"
         )
     return train(config, console=console)
 

@@ -19,6 +19,7 @@ from pretask.training.config import (
     RunConfig,
     SessionConfig,
 )
+from pretask.training.episodes_config import EpisodesConfig, EpisodesOptimConfig, FewShotConfig
 from pretask.training.pretrain_config import (
     PretrainConfig,
     PretrainingConfig,
@@ -83,6 +84,25 @@ class PretrainFlags:
         return PretrainConfig(self.data, self.pretraining, self.backbone, self.optim, self.session)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FewShotFlags:
+    """Every key of the configuration of a training by episodes as a flag, in groups, and where defaults come from."""
+
+    config: Annotated[Path | None, Parameter(help="YAML file that sets everything; flags override it")] = None
+    data: Annotated[DataConfig, _section("Data", 1)] = field(default_factory=DataConfig)
+    episodes: Annotated[EpisodesConfig, _section("Episodes", 2)] = field(default_factory=EpisodesConfig)
+    backbone: Annotated[BackboneConfig, _section("Backbone", 3)] = field(default_factory=BackboneConfig)
+    optim: Annotated[EpisodesOptimConfig, _section("Training", 4)] = field(
+        default_factory=EpisodesOptimConfig
+    )
+    session: Annotated[SessionConfig, _section("Run", 5)] = field(default_factory=SessionConfig)
+
+    def few_shot_config(self) -> FewShotConfig:
+        """Return the configuration that the flags make."""
+        return FewShotConfig(self.data, self.episodes, self.backbone, self.optim, self.session)
+
+
 def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
     """Take the settings of --recipe and --config as defaults for the flags, the file above the recipe.
 
@@ -104,6 +124,8 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
         given = read_yaml(source)
         if commands == ("pretrain",):
             build_config(PretrainConfig, given, source=str(source))
+        elif commands == ("few-shot",):
+            build_config(FewShotConfig, given, source=str(source))
         else:
             build_config(RunConfig, given, source=str(source))
         values = {**_giving_way(values, given), **given}

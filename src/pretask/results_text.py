@@ -46,6 +46,15 @@ def pretraining_lines(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def few_shot_lines(results: Mapping[str, Any]) -> list[str]:
+    """Return what a training by episodes ended with: a line per inference, on classes never seen."""
+    lines = [
+        f"{name:<11} test {100 * figures['top1']:.2f} ± {100 * figures['half_interval']:.2f} %"
+        for name, figures in results["few_shot"].items()
+    ]
+    return [results["protocol"], *lines, f"report: {results['folder']}/report.html"]
+
+
 def figures_line(figures: Mapping[str, Any]) -> str:
     """Return the main figures of one evaluation."""
     parts = [f"{title} {100 * figures[key]:.2f} %" for key, title in _SHOWN if figures.get(key) is not None]

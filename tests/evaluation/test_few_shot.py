@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestCentroid
 
 from command_line import CommandLine, tiny
 from pretask.data import ArrayImages, ImageData, LabelledImages
+from pretask.data.episodes import EpisodeSize
 from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS
 from pretask.evaluation.few_shot import draw_episodes, nearest_mean, ridge
@@ -30,16 +31,17 @@ def data(classes: int = 8, count: int = 160) -> ImageData:
 
 def test_an_episode_has_its_classes_and_images_once() -> None:
     labels = torch.arange(100) % 7
-    episodes = draw_episodes(labels, ways=5, shots=2, queries=4, episodes=50, seed=3)
-    assert episodes.rows.shape == (50, 5, 6)
-    for rows in episodes.rows:
+    size = EpisodeSize(ways=5, shots=2, queries=4)
+    episodes = draw_episodes(labels, size, episodes=50, seed=3)
+    assert episodes.shape == (50, 5, 6)
+    for rows in episodes:
         assert len(rows.unique()) == 30
         assert all(len(labels[row].unique()) == 1 for row in rows)
         assert len(labels[rows[:, 0]].unique()) == 5
-    assert len(labels[episodes.rows[:, :, 0]].unique()) == 7
-    again = draw_episodes(labels, 5, 2, 4, 50, seed=3).rows
-    assert torch.equal(again, episodes.rows)
-    assert not torch.equal(draw_episodes(labels, 5, 2, 4, 50, seed=4).rows, episodes.rows)
+    assert len(labels[episodes[:, :, 0]].unique()) == 7
+    again = draw_episodes(labels, size, 50, seed=3)
+    assert torch.equal(again, episodes)
+    assert not torch.equal(draw_episodes(labels, size, 50, seed=4), episodes)
 
 
 def test_heads_are_those_of_scikit_learn_episode_by_episode() -> None:

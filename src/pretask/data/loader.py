@@ -36,6 +36,7 @@ def create_loader(
     workers: int = 4,
     channels_last: bool = False,
     resident_limit: int | None = None,
+    schedule: Schedule | None = None,
 ) -> Loader:
     """Return a loader of `split` for one rank.
 
@@ -54,6 +55,7 @@ def create_loader(
         workers: processes that read images for streaming; at most one per processor is started.
         channels_last: memory format of the batches.
         resident_limit: bytes; None for a quarter of the free GPU memory, or 2 GiB elsewhere.
+        schedule: which images come when, in place of what `train` says; episodes have one.
 
     Raises:
         PretaskError: an unknown name, no images, fewer train images than ranks, or an unreadable image.
@@ -63,9 +65,9 @@ def create_loader(
     recipe = get_recipe(augment)
     _check(split, image_size, batch_size, train, recipe, rank, world_size)
     where = torch.device(device)
-    if train:
+    if schedule is None and train:
         schedule = Schedule.train(len(split), batch_size, seed, rank, world_size)
-    else:
+    elif schedule is None:
         schedule = Schedule.evaluate(len(split), batch_size, rank, world_size)
     if kind == "auto":
         kind = _choose(split.images, image_size, recipe, where, workers, resident_limit)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pretask.errors import PretaskError
+from pretask.data.episodes import EpisodeSize, draw_episode, rows_by_class
 from pretask.evaluation.base import EVALUATORS
 from pretask.evaluation.features import FeatureBank, FeatureEvaluator
 from pretask.statistics import mean_std
@@ -57,64 +56,23 @@ class FewShot(FeatureEvaluator):
         values = F.normalize(judged.values - bank["train"].values.mean(0), dim=1)
         tasks = []
         for shots in SHOTS:
-            queries = _queries(judged.labels, shots)
-            drawn = draw_episodes(judged.labels, WAYS, shots, queries, EPISODES, self.seed)
+            size = EpisodeSize(WAYS, shots, _queries(judged.labels, shots))
+            drawn = draw_episodes(judged.labels, size, EPISODES, self.seed)
             for head, answer in (("prototypes", nearest_mean), ("ridge", ridge)):
-                accuracies = _accuracies(values, drawn, shots, answer)
-                mean, spread = mean_std(accuracies)
-                half = _LARGE_SAMPLE * (spread or 0.0) / math.sqrt(len(accuracies))
-                tasks.append(
-                    {
-                        "shots": shots,
-                        "head": head,
-                        "accuracy": mean,
-                        "half_interval": half,
-                        "queries": queries,
-                    }
-                )
+                mean, half = mean_and_half_interval(_accuracies(values, drawn, shots, answer))
+                figures = {"accuracy": mean, "half_interval": half, "queries": size.queries}
+                tasks.append({"shots": shots, "head": head, **figures})
         return {"ways": WAYS, "episodes": EPISODES, "tasks": tasks, "num_features": values.shape[1]}
 
 
-@dataclass(frozen=True, eq=False)
-class Episodes:
-    """Rows of images, int64 [E, ways, shots + queries]; the first `shots` of each class are learned from."""
-
-    rows: Tensor
-    shots: int
-
-
-def draw_episodes(labels: Tensor, ways: int, shots: int, queries: int, episodes: int, seed: int) -> Episodes:
-    """Draw classes and images of each episode; no image is in one episode twice.
-
-    Args:
-        labels: int64 [n].
-        ways: classes in an episode, of those with at least shots + queries images.
-        shots, queries: images of each class.
-        episodes: E.
-        seed: of everything drawn.
+def draw_episodes(labels: Tensor, size: EpisodeSize, episodes: int, seed: int) -> Tensor:
+    """Return the images of each episode, int64 [E, ways, shots + queries].
 
     Raises:
-        PretaskError: fewer classes than ways have so many images.
+        PretaskError: see `rows_by_class`.
     """
-    generator = torch.Generator().manual_seed(seed)
-    wanted = shots + queries
-    counts = torch.bincount(labels).tolist()
-    of_class = [(labels == c).nonzero()[:, 0] for c, count in enumerate(counts) if count >= wanted]
-    if len(of_class) < ways:
-        raise PretaskError(
-            f"{ways}-way episodes need {ways} classes with {wanted} images or more, here are {len(of_class)}: "
-            "give data with more classes or images, or --split train"
-        )
-    drawn = [
-        torch.stack(
-            [
-                of_class[c][torch.randperm(len(of_class[c]), generator=generator)[:wanted]]
-                for c in torch.randperm(len(of_class), generator=generator)[:ways].tolist()
-            ]
-        )
-        for _ in range(episodes)
-    ]
-    return Episodes(torch.stack(drawn), shots)
+    draws, rows = torch.Generator().manual_seed(seed), rows_by_class(labels, size)
+    return torch.stack([draw_episode(rows, size, draws) for _ in range(episodes)])
 
 
 def nearest_mean(support: Tensor, queries: Tensor) -> Tensor:
@@ -140,15 +98,25 @@ def ridge(support: Tensor, queries: Tensor) -> Tensor:
     return (queries @ rows.mT) @ solved
 
 
-def _accuracies(values: Tensor, drawn: Episodes, shots: int, answer: Any) -> list[float]:
+def mean_and_half_interval(accuracies: list[float]) -> tuple[float, float]:
+    """Return the mean over episodes and half of its 95 % interval, by the normal distribution."""
+    mean, spread = mean_std(accuracies)
+    return mean, _LARGE_SAMPLE * (spread or 0.0) / math.sqrt(len(accuracies))
+
+
+def right_of_each(scores: Tensor, ways: int) -> Tensor:
+    """Return the accuracy of each episode, float64 [E], of scores [E, Q, N] of queries that come class by class."""
+    labels = torch.arange(ways, device=scores.device).repeat_interleave(scores.shape[1] // ways)
+    return (scores.argmax(2) == labels).double().mean(1)
+
+
+def _accuracies(values: Tensor, drawn: Tensor, shots: int, answer: Any) -> list[float]:
     """Return the accuracy of each episode."""
     found: list[Tensor] = []
-    for block in torch.split(drawn.rows, _BLOCK):
+    for block in torch.split(drawn, _BLOCK):
         episode = values[block]
-        support, queries = episode[:, :, :shots], episode[:, :, shots:]
-        ways, count = queries.shape[1], queries.shape[2]
-        predicted = answer(support, queries.flatten(1, 2)).argmax(2)
-        found.append((predicted == torch.arange(ways).repeat_interleave(count)).double().mean(1))
+        scores = answer(episode[:, :, :shots], episode[:, :, shots:].flatten(1, 2))
+        found.append(right_of_each(scores, episode.shape[1]))
     accuracies: list[float] = torch.cat(found).tolist()
     return accuracies
 

@@ -138,16 +138,21 @@ def no_head(folder: Path) -> PretaskError:
     )
 
 
-def save_encoder(folder: Path, encoder: Encoder, card: ModelCard) -> None:
+def save_encoder(
+    folder: Path, encoder: Encoder, card: ModelCard, more: Mapping[str, nn.Module] | None = None
+) -> None:
     """Write a backbone that has no class head, each file at once or not at all.
 
     Args:
         folder: made if missing.
         encoder: without pretexts.
         card: without classes and inferences.
+        more: other modules to keep, by the name under which `load_part` finds them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = _tensors(encoder.backbone, "backbone.")
+    for name, module in (more or {}).items():
+        tensors |= _tensors(module, f"{name}.")
     write_atomically(folder / "model.safetensors", lambda path: save_file(tensors, path))
     write_json(folder / "model.json", asdict(card))
 
@@ -165,6 +170,15 @@ def load_encoder(folder: Path | str) -> Encoder:
     card = read_card(folder)
     with _told_where_unfit(folder, card):
         return _rebuild_encoder(card, _read_tensors(folder / "model.safetensors")).eval()
+
+
+def load_part(folder: Path, name: str) -> dict[str, Tensor]:
+    """Return the saved weights of one module: "backbone", or one of `save_encoder`'s others.
+
+    Raises:
+        PretaskError: a missing or damaged file.
+    """
+    return _with_prefix(_read_tensors(folder / "model.safetensors"), f"{name}.")
 
 
 def load_backbone_weights(backbone: Backbone, folder: Path) -> None:

@@ -29,6 +29,7 @@ from pretask.training.adversary import training_attack
 from pretask.training.config import BackboneConfig, MethodConfig, RunConfig
 from pretask.training.config_files import AnyConfig, override
 from pretask.training.device import resolve_precision
+from pretask.training.episodes_config import FewShotConfig
 from pretask.training.pretrain_config import PretrainConfig
 
 
@@ -51,9 +52,9 @@ def build_data(config: AnyConfig) -> ImageData:
 
 
 def split_data(data: ImageData, config: AnyConfig) -> ImageData:
-    """Apply the configuration's splits to data at hand; without classes all images are to train on."""
+    """Apply the configuration's splits to data at hand; without classes, or for episodes, all are to train on."""
     asked = config.data
-    if data.num_classes < 2:
+    if data.num_classes < 2 or isinstance(config, FewShotConfig):
         return data
     return apply_splits(
         data,
@@ -62,8 +63,13 @@ def split_data(data: ImageData, config: AnyConfig) -> ImageData:
         label_fraction=asked.label_fraction,
         imbalance=asked.imbalance,
         imbalance_profile=asked.imbalance_profile,
-        seed=asked.split_seed if asked.split_seed is not None else config.session.seed,
+        seed=split_seed(config),
     )
+
+
+def split_seed(config: AnyConfig) -> int:
+    """Return the seed of all splits: its own, or the run's."""
+    return config.session.seed if config.data.split_seed is None else config.data.split_seed
 
 
 def _whole(count: float) -> int:

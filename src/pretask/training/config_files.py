@@ -13,12 +13,15 @@ import yaml
 from pretask.errors import PretaskError, unknown_name
 from pretask.files import write_atomically
 from pretask.training.config import DECIDED_AT_START, MAY_DIFFER_ON_RESUME, RunConfig
-from pretask.training.pretrain_config import ONLY_HERE, PretrainConfig
+from pretask.training.episodes_config import ONLY_HERE as ONLY_IN_EPISODES
+from pretask.training.episodes_config import FewShotConfig
+from pretask.training.pretrain_config import ONLY_HERE as ONLY_IN_PRETRAINING
+from pretask.training.pretrain_config import PretrainConfig
 
 _OPEN: tuple[Any, ...] = ("auto", (), None)
 
-AnyConfig = RunConfig | PretrainConfig
-C = TypeVar("C", RunConfig, PretrainConfig)
+AnyConfig = RunConfig | PretrainConfig | FewShotConfig
+C = TypeVar("C", RunConfig, PretrainConfig, FewShotConfig)
 
 
 def _sections(kind: type[AnyConfig]) -> dict[str, type]:
@@ -46,7 +49,7 @@ def build_config(kind: type[C], values: Mapping[str, Any], source: str = "the co
     """Build a configuration from a flat mapping; keys not given keep their defaults.
 
     Args:
-        kind: of a run, or of a pre-training.
+        kind: of a run, of a pre-training, or of a training by episodes.
         values: keys as in the flags, with underscores.
         source: where the mapping comes from, for errors.
 
@@ -100,14 +103,16 @@ def load_config(path: Path | str, **overrides: Any) -> RunConfig:
 
 
 def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
-    """Read the configuration of a run or of a pre-training, by the keys that it has; see `load_config`."""
+    """Read a configuration of any kind, by the keys that it has; see `load_config`."""
     return any_config({**read_yaml(Path(path)), **overrides}, source=str(path))
 
 
 def any_config(values: Mapping[str, Any], source: str = "the configuration") -> AnyConfig:
-    """Build the configuration that a flat mapping is of, a run's or a pre-training's; see `build_config`."""
-    if ONLY_HERE in values:
+    """Build the configuration that a flat mapping is of, by the keys that it has; see `build_config`."""
+    if ONLY_IN_PRETRAINING in values:
         return build_config(PretrainConfig, values, source)
+    if ONLY_IN_EPISODES in values:
+        return build_config(FewShotConfig, values, source)
     return build_config(RunConfig, values, source)
 
 
@@ -143,7 +148,9 @@ def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
 
 
 def _kind_words(config: AnyConfig) -> str:
-    return "pre-training" if isinstance(config, PretrainConfig) else "training with labels"
+    if isinstance(config, PretrainConfig):
+        return "pre-training"
+    return "training by episodes" if isinstance(config, FewShotConfig) else "training with labels"
 
 
 def _checked(key: str, value: Any, hint: Any, source: str) -> Any:

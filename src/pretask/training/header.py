@@ -37,7 +37,7 @@ def header(
         f"backbone  {method.backbone.facts.summary()}",
         f"method    {config.method.method}{added}, {config.method.loss}; answers: {', '.join(method.inferences)}",
         f"{_training(config, loader, accelerator)}, augmentation {config.data.augment}",
-        _machine(config, loader, accelerator),
+        machine_line(config, loader, accelerator),
     ]
     if isinstance(method, FixMatch):
         count = len(data.unlabelled or data.train)
@@ -61,7 +61,7 @@ def pretraining_header(
         f"backbone  {objective.backbone.facts.summary()}",
         f"method    {asked.method}, {objective.summary()}; views: {asked.strength}; labels are not read",
         _training(config, loader, accelerator),
-        _machine(config, loader, accelerator),
+        machine_line(config, loader, accelerator),
     ]
     if objective.reconstruction:
         lines.append(f"note      reconstructed, not the paper's own: {objective.reconstruction}")
@@ -81,7 +81,8 @@ def _training(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> st
     )
 
 
-def _machine(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> str:
+def machine_line(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> str:
+    """Return the line that says on what a run computes."""
     return (
         f"machine   {accelerator.device}, {torch.get_num_threads()} threads, {config.session.precision}, "
         f"{loader.kind} loader ({loader.nbytes / 1e6:.0f} MB on the device)"
