@@ -155,7 +155,7 @@ def test_files_of_other_kinds(tmp_path, name, message):
 
 
 def test_a_folder_that_may_not_be_read(pets, monkeypatch):
-    def refuse(path):
+    def refuse(path, *_: object):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pretask.data.load.read_path", refuse)
