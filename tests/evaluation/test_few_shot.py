@@ -16,7 +16,8 @@ from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.data.episodes import EpisodeSize
 from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS
-from pretask.evaluation.few_shot import draw_episodes, nearest_mean, ridge
+from pretask.evaluation.few_shot import draw_episodes, ridge
+from pretask.methods.episodic import nearest_mean
 
 
 def data(classes: int = 8, count: int = 160) -> ImageData:

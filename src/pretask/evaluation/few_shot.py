@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from pretask.data.episodes import EpisodeSize, draw_episode, rows_by_class
 from pretask.evaluation.base import EVALUATORS
 from pretask.evaluation.features import FeatureBank, FeatureEvaluator
+from pretask.methods.episodic import nearest_mean, ridge_scores
 from pretask.statistics import mean_std
 
 WAYS = 5
@@ -75,27 +76,10 @@ def draw_episodes(labels: Tensor, size: EpisodeSize, episodes: int, seed: int) -
     return torch.stack([draw_episode(rows, size, draws) for _ in range(episodes)])
 
 
-def nearest_mean(support: Tensor, queries: Tensor) -> Tensor:
-    """Return minus the squared distance of each query to each class mean.
-
-    Args:
-        support: [E, N, k, D].
-        queries: [E, Q, D].
-
-    Returns:
-        [E, Q, N].
-    """
-    return -torch.cdist(queries, support.mean(2)).square()
-
-
 def ridge(support: Tensor, queries: Tensor) -> Tensor:
-    """Return q·W, W minimising ‖S·W − (onehot − 1/N)‖² + penalty·‖W‖²; see `nearest_mean` for shapes."""
-    episodes, ways, shots, size = support.shape
-    rows = support.reshape(episodes, ways * shots, size)
-    targets = torch.eye(ways).repeat_interleave(shots, 0) - 1 / ways
-    gram = rows @ rows.mT + PENALTY * torch.eye(ways * shots)
-    solved: Tensor = torch.linalg.solve(gram, targets.expand(episodes, -1, -1))
-    return (queries @ rows.mT) @ solved
+    """Return ridge regression's scores of one-hot labels less 1/N, which need no intercept; see `nearest_mean`."""
+    ways = support.shape[1]
+    return ridge_scores(support, queries, torch.eye(ways) - 1 / ways, PENALTY)
 
 
 def mean_and_half_interval(accuracies: list[float]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pretask.data import ImageData, apply_splits, load_data
 from pretask.errors import PretaskError
 from pretask.methods import ModelCard
-from pretask.training.build import build_data
+from pretask.training.build import build_data, split_seed
 from pretask.training.config_files import load_any_config
 
 
@@ -91,8 +91,7 @@ def seed_of(folder: Path, card: ModelCard) -> int:
     path = folder / "config.yaml"
     if not path.is_file():
         return int(card.facts.get("seed", 0))
-    config = load_any_config(path)
-    return config.session.seed if config.data.split_seed is None else config.data.split_seed
+    return split_seed(load_any_config(path))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -18,6 +18,35 @@ from pretask.methods.trainee import Trainee
 from pretask.pretexts import Pretext
 
 
+def nearest_mean(support: Tensor, queries: Tensor) -> Tensor:
+    """Return minus the squared distance of each query to each class mean.
+
+    Args:
+        support: [E, N, k, D].
+        queries: [E, Q, D].
+
+    Returns:
+        [E, Q, N].
+    """
+    return -torch.cdist(queries, support.mean(2)).square()
+
+
+def ridge_scores(support: Tensor, queries: Tensor, targets: Tensor, penalty: Tensor | float) -> Tensor:
+    """Return q·W, W = Sᵀ(S·Sᵀ + penalty·I)⁻¹Y minimising ‖S·W − Y‖² + penalty·‖W‖²; see `nearest_mean` for shapes.
+
+    Args:
+        support, queries: as there.
+        targets: [N, N], the row of Y that the images of each class have.
+        penalty: above 0.
+    """
+    episodes, ways, shots, size = support.shape
+    rows = support.reshape(episodes, ways * shots, size)
+    diagonal = torch.eye(ways * shots, dtype=rows.dtype, device=rows.device) * penalty
+    wanted = targets.repeat_interleave(shots, 0).expand(episodes, -1, -1)
+    solved: Tensor = torch.linalg.solve(rows @ rows.mT + diagonal, wanted)
+    return (queries @ rows.mT) @ solved
+
+
 class Prototypes(nn.Module):
     """The nearest class mean: −‖q − mean of S_c‖² times a learned scale (Snell et al., NeurIPS 2017, arXiv 1703.05175).
 
@@ -33,7 +62,7 @@ class Prototypes(nn.Module):
 
     def forward(self, support: Tensor, queries: Tensor) -> Tensor:
         """Return scores [E, Q, N] of queries [E, Q, D] by support [E, N, k, D]."""
-        return -self.scale * torch.cdist(queries, support.mean(2)).square()
+        return self.scale * nearest_mean(support, queries)
 
 
 class RidgeRegression(nn.Module):
@@ -54,12 +83,9 @@ class RidgeRegression(nn.Module):
 
     def forward(self, support: Tensor, queries: Tensor) -> Tensor:
         """Return scores [E, Q, N]; see `Prototypes.forward`."""
-        episodes, ways, shots, size = support.shape
-        rows = support.reshape(episodes, ways * shots, size)
-        targets = torch.eye(ways, dtype=rows.dtype, device=rows.device).repeat_interleave(shots, 0)
-        diagonal = torch.eye(ways * shots, dtype=rows.dtype, device=rows.device) * self.log_penalty.exp()
-        solved: Tensor = torch.linalg.solve(rows @ rows.mT + diagonal, targets.expand(episodes, -1, -1))
-        return self.scale * (queries @ rows.mT) @ solved + self.offset
+        ways = support.shape[1]
+        targets = torch.eye(ways, dtype=support.dtype, device=support.device)
+        return self.scale * ridge_scores(support, queries, targets, self.log_penalty.exp()) + self.offset
 
 
 HEADS: dict[str, type[Prototypes] | type[RidgeRegression]] = {

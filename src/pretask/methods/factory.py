@@ -25,7 +25,7 @@ class MethodRegistry(Registry["type[Method]"]):
     def get(self, name: str) -> type[Method]:
         """Return the method called `name`; see `Registry.get`."""
         prefix, plus, inner = name.partition("+")
-        self.names()  # looks for wrappers too
+        self._discover()  # finds wrappers too
         if plus and prefix in self._wrappers:
             return self._wrappers[prefix](super().get(inner))
         return super().get(name)
