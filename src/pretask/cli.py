@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -133,9 +133,84 @@ def compare(
     """
     from pretask.studies.compare import compare as run_study
 
-    study = run_study(settings.run_config(), methods, seeds, equal_compute, jobs, console=_console())
-    if study["failures"]:
-        raise PretaskError("some runs failed: " + "; ".join(study["failures"]))
+    config = settings.run_config()
+    _fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, jobs, console=_console()))
+
+
+@app.command
+def compare_pretraining(
+    *,
+    methods: tuple[str, ...] = ("byol", "trimix", "random", "supervised"),
+    protocols: tuple[str, ...] = ("knn", "linear"),
+    label_fractions: tuple[float, ...] = (0.01, 0.1),
+    transfer: tuple[str, ...] = (),
+    tuning: Path | None = None,
+    metric: Literal["top1", "balanced"] = "top1",
+    seeds: int = 3,
+    equal_compute: bool = False,
+    jobs: int = 1,
+    settings: PretrainFlags = _PRETRAIN_DEFAULTS,
+) -> None:
+    """Compare pre-trainings over seeds by probes and by fine-tuning. The same command goes on with a stopped study.
+
+    Parameters
+    ----------
+    methods
+        names of pre-trainings, each with settings of its own where wanted, as in trimix:consistency_weight=0;
+        differences are to the first of them. random and supervised are controls: no training, and all labels
+    protocols
+        evaluators on features
+    label_fractions
+        shares of each class's labels to fine-tune with
+    transfer
+        other data to ask the same on
+    tuning
+        YAML file of settings of `pretask train` for fine-tuning and for supervised; data and start are the study's
+    metric
+        what is compared: share of right answers, or the same averaged over classes
+    seeds
+        runs per method
+    equal_compute
+        also train cheaper methods longer, up to the passes of the dearest one
+    jobs
+        runs at a time, each in its own process
+    """
+    from pretask.studies.judging import Judging
+    from pretask.studies.pretraining import compare_pretraining as run_study
+    from pretask.training.config_files import load_config
+
+    tuned = RunConfig() if tuning is None else load_config(tuning)
+    judging = Judging(protocols, label_fractions, transfer, tuned, metric)
+    config = settings.pretrain_config()
+    _fail_if_runs_failed(run_study(config, methods, judging, seeds, equal_compute, jobs, _console()))
+
+
+@app.command
+def compare_few_shot(
+    *,
+    methods: tuple[str, ...] = ("prototypes", "prototypes:pretexts=rotation"),
+    seeds: int = 3,
+    equal_compute: bool = False,
+    jobs: int = 1,
+    settings: FewShotFlags = _FEW_SHOT_DEFAULTS,
+) -> None:
+    """Compare trainings by episodes over seeds, on the same episodes. The same command goes on with a stopped study.
+
+    Parameters
+    ----------
+    methods
+        heads, each with settings of its own where wanted, as in ridge:pretexts=rotation; differences are to the first
+    seeds
+        runs per method
+    equal_compute
+        also train cheaper methods longer, up to the passes of the dearest one
+    jobs
+        runs at a time, each in its own process
+    """
+    from pretask.studies.few_shot import compare_few_shot as run_study
+
+    config = settings.few_shot_config()
+    _fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, jobs, _console()))
 
 
 @app.command
@@ -324,6 +399,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         _fail("stopped", 130)
     sys.exit(0)
+
+
+def _fail_if_runs_failed(study: dict[str, Any]) -> None:
+    if study["failures"]:
+        raise PretaskError("some runs failed: " + "; ".join(study["failures"]))
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

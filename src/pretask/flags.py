@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 from cyclopts import App, Group, Parameter
@@ -27,6 +27,15 @@ from pretask.training.pretrain_config import (
     PretrainSessionConfig,
 )
 
+if TYPE_CHECKING:
+    from pretask.training.config_files import AnyConfig
+
+_KINDS: dict[str, type[AnyConfig]] = {
+    "pretrain": PretrainConfig,
+    "compare-pretraining": PretrainConfig,
+    "few-shot": FewShotConfig,
+    "compare-few-shot": FewShotConfig,
+}
 _INSTEAD_OF = {
     "steps": "epochs",
     "warmup_steps": "warmup_epochs",
@@ -90,6 +99,9 @@ class FewShotFlags:
     """Every key of the configuration of a training by episodes as a flag, in groups, and where defaults come from."""
 
     config: Annotated[Path | None, Parameter(help="YAML file that sets everything; flags override it")] = None
+    recipe: Annotated[
+        str | None, Parameter(help="a setting by name (pretask list recipes); flags override it")
+    ] = None
     data: Annotated[DataConfig, _section("Data", 1)] = field(default_factory=DataConfig)
     episodes: Annotated[EpisodesConfig, _section("Episodes", 2)] = field(default_factory=EpisodesConfig)
     backbone: Annotated[BackboneConfig, _section("Backbone", 3)] = field(default_factory=BackboneConfig)
@@ -116,18 +128,13 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
     if "--recipe" in typed:
         from pretask.recipes import read_recipe_for
 
-        values = read_recipe_for(commands[0], typed["--recipe"])
+        values = read_recipe_for(_KINDS.get(commands[0], RunConfig), typed["--recipe"])
     if "--config" in typed:
         from pretask.training.config_files import build_config, read_yaml
 
         source = Path(typed["--config"])
         given = read_yaml(source)
-        if commands == ("pretrain",):
-            build_config(PretrainConfig, given, source=str(source))
-        elif commands == ("few-shot",):
-            build_config(FewShotConfig, given, source=str(source))
-        else:
-            build_config(RunConfig, given, source=str(source))
+        build_config(_KINDS.get(commands[0], RunConfig), given, source=str(source))
         values = {**_giving_way(values, given), **given}
     values = _giving_way(values, {name.lstrip("-").replace("-", "_") for name in typed})
     known = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from pretask.training.loop import fit
 from pretask.training.optim import training_length
 from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.run_folder import RunFolder
+from pretask.training.snapshot import Position
 from pretask.workplace import open_workplace
 
 
@@ -89,3 +91,30 @@ def _results(
         "backbone": objective.backbone.facts.summary(),
         "reconstruction": objective.reconstruction,
     }
+
+
+def save_untrained(config: PretrainConfig, data: ImageData | None = None) -> dict[str, Any]:
+    """Leave a backbone with the random weights that a pre-training of the same seed begins with, as a finished run.
+
+    It is the control of every pre-training: what probes and fine-tuning make of no training at all.
+
+    Args:
+        config: as for `pretrain`; its objective and schedule are not used.
+        data: see `pretrain`.
+
+    Returns:
+        the content of `results.json`, with "folder".
+
+    Raises:
+        PretaskError, MissingExtra: see `pretrain`.
+    """
+    place = open_workplace(config, "random", data, None)
+    config = resolve_pretraining(place.folder.open(config), place.data, place.device)
+    if (results := place.finished()) is not None:
+        return results
+    objective = build_objective(config, place.data)
+    place.begin(config, [])
+    card = replace(encoder_card(config, place.data, objective), method="random")
+    save_encoder(place.folder.path, objective.encoder, card)
+    results = _results(config, place.data, objective, place.folder, len(place.loader(config)))
+    return place.end({**results, "method": "random", "epochs": 0, **place.costs(Position(), 1.0)})

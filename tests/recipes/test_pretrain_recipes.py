@@ -13,6 +13,7 @@ from pretask.errors import PretaskError
 from pretask.pretraining import BASES
 from pretask.recipes import read_recipe, read_recipe_for, recipe_names, recipe_text
 from pretask.training.build_pretraining import build_objective, resolve_pretraining
+from pretask.training.config import RunConfig
 from pretask.training.config_files import build_config
 from pretask.training.pretrain_config import PretrainConfig
 
@@ -70,6 +71,6 @@ def test_header_tells_command_target_difference_and_source(name: str) -> None:
 
 def test_recipes_are_for_their_own_command() -> None:
     with pytest.raises(PretaskError, match="pretask pretrain --recipe pretrain-byol-cifar10"):
-        read_recipe_for("train", "pretrain-byol-cifar10")
+        read_recipe_for(RunConfig, "pretrain-byol-cifar10")
     with pytest.raises(PretaskError, match="pretask train --recipe sla-cifar10"):
-        read_recipe_for("pretrain", "sla-cifar10")
+        read_recipe_for(PretrainConfig, "sla-cifar10")

@@ -62,7 +62,7 @@ def evaluate_run(
     """
     path, where = Path(folder), resolve_device(device)
     card = read_card(path)
-    split_seed = seed_of(path, card) if any(map(_uses_features, protocols)) else 0
+    split_seed = seed_of(path, card) if any(map(uses_features, protocols)) else 0
     label_seed = split_seed if seed is None else seed
     options = {"split": split, "batch_size": batch_size, "device": where}
     evaluators = {name: _evaluator(name, epsilon, label_seed, options) for name in protocols}
@@ -97,14 +97,15 @@ def evaluate_run(
     return answer
 
 
-def _uses_features(name: str) -> bool:
+def uses_features(name: str) -> bool:
+    """Whether an evaluator needs a backbone alone, without a class head."""
     make = EVALUATORS.get(name)
     return isinstance(make, type) and issubclass(make, FeatureEvaluator)
 
 
 def _evaluator(name: str, epsilon: float | None, seed: int, options: dict[str, Any]) -> Evaluator:
     make = EVALUATORS.get(name)
-    if _uses_features(name):
+    if uses_features(name):
         options = {**options, "seed": seed}
     elif epsilon is not None and isinstance(make, type) and issubclass(make, Robustness):
         options = {**options, "epsilon": epsilon}

@@ -8,8 +8,16 @@ from typing import Any
 import yaml
 
 from pretask.errors import PretaskError, unknown_name
-from pretask.training.config_files import any_config
+from pretask.training.config import RunConfig
+from pretask.training.config_files import AnyConfig, any_config
+from pretask.training.episodes_config import FewShotConfig
 from pretask.training.pretrain_config import PretrainConfig
+
+_COMMANDS: dict[type[AnyConfig], str] = {
+    RunConfig: "train",
+    PretrainConfig: "pretrain",
+    FewShotConfig: "few-shot",
+}
 
 
 def recipe_names() -> list[str]:
@@ -30,15 +38,16 @@ def read_recipe(name: str) -> dict[str, Any]:
     return values
 
 
-def read_recipe_for(command: str, name: str) -> dict[str, Any]:
-    """Return the settings of a recipe for a command.
+def read_recipe_for(kind: type[AnyConfig], name: str) -> dict[str, Any]:
+    """Return the settings of a recipe for a command that takes configurations of a kind.
 
     Raises:
-        PretaskError: an unknown name, or a recipe of the other kind.
+        PretaskError: an unknown name, or a recipe of another kind.
     """
     values = read_recipe(name)
-    if isinstance(any_config(values), PretrainConfig) != (command == "pretrain"):
-        right = "train" if command == "pretrain" else "pretrain"
+    found = type(any_config(values))
+    if found is not kind:
+        right = _COMMANDS[found]
         raise PretaskError(f"recipe {name} is not for this command: type `pretask {right} --recipe {name}`")
     return values
 

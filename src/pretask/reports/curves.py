@@ -15,10 +15,10 @@ from pretask.reports.html import Html
 
 @dataclass(frozen=True)
 class Line:
-    """One line over epochs; `color` counts from 1, 0 is the neutral one of the baseline."""
+    """One line over epochs or steps; `color` counts from 1, 0 is the neutral one of the baseline."""
 
     name: str
-    epochs: Sequence[float]
+    at: Sequence[float]
     values: Sequence[float]
     color: int
     low: Sequence[float] | None = None
@@ -30,17 +30,17 @@ def mean_line(name: str, runs: Sequence[tuple[Sequence[float], Sequence[float | 
 
     Args:
         name: of the line.
-        runs: (epochs, values) of each seed; an epoch's mean is over the runs that have a value there.
+        runs: (epochs or steps, values) of each seed; a mean is over the runs that have a value there.
         color: see `Line`.
     """
     held: dict[float, list[float]] = {}
-    for epochs, values in runs:
-        for epoch, value in zip(epochs, values, strict=False):
+    for places, values in runs:
+        for place, value in zip(places, values, strict=False):
             if value is not None and value == value:
-                held.setdefault(epoch, []).append(value)
+                held.setdefault(place, []).append(value)
     at = sorted(held)
-    means = [sum(held[epoch]) / len(held[epoch]) for epoch in at]
-    low, high = ([pick(held[epoch]) for epoch in at] for pick in (min, max))
+    means = [sum(held[place]) / len(held[place]) for place in at]
+    low, high = ([pick(held[place]) for place in at] for pick in (min, max))
     return Line(name, at, means, color, low, high)
 
 
@@ -49,17 +49,19 @@ def line_chart(
     lines: Sequence[Line],
     *,
     y_label: str,
+    x_label: str = "epoch",
     percent: bool = False,
     limits: tuple[float, float] | None = None,
     level: float | None = None,
     description: str | None = None,
 ) -> Html:
-    """Return lines over epochs.
+    """Return lines over epochs or steps.
 
     Args:
         slug: see `Chart`.
         lines: drawn in this order.
         y_label: of the vertical axis.
+        x_label: of the horizontal axis.
         percent: whether shares are shown in per cent.
         limits: ends of the vertical axis; the lines decide where not given.
         level: where a thin line is drawn to compare with.
@@ -71,11 +73,11 @@ def line_chart(
         axes.axhline(level, color=SOFT, linewidth=0.8)
     for line in lines:
         color, dash = figures.series_color(line.color), figures.series_dash(line.color)
-        alone = "o" if len(line.epochs) == 1 else None
-        axes.plot(line.epochs, line.values, color=color, linestyle=dash, marker=alone, markersize=4)
+        alone = "o" if len(line.at) == 1 else None
+        axes.plot(line.at, line.values, color=color, linestyle=dash, marker=alone, markersize=4)
         if line.low is not None and line.high is not None:
-            axes.fill_between(line.epochs, line.low, line.high, color=color, alpha=0.18, linewidth=0)
-    axes.set_xlabel("epoch")
+            axes.fill_between(line.at, line.low, line.high, color=color, alpha=0.18, linewidth=0)
+    axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(axis="y")
     axes.tick_params(axis="y", length=0)
@@ -87,15 +89,22 @@ def line_chart(
         axes.set_ylim(*limits)
     if percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    return chart.svg(description or f"{y_label} over epochs: {', '.join(line.name for line in lines)}")
+    return chart.svg(description or f"{y_label} over {x_label}s: {', '.join(line.name for line in lines)}")
 
 
-def interval_chart(slug: str, rows: Sequence[tuple[str, float, float | None, float | None]]) -> Html:
+def interval_chart(
+    slug: str,
+    rows: Sequence[tuple[str, float, float | None, float | None]],
+    what: str = "top-1",
+    reference: str = "the baseline",
+) -> Html:
     """Return means with their intervals around zero, the first row on top.
 
     Args:
         slug: see `Chart`.
         rows: (name, mean, low, high) in percentage points; low and high are `None` without an interval.
+        what: is compared.
+        reference: it is compared with.
     """
     names = [name.replace(":", "\n") for name, *_ in rows]  # a variant's settings, one below the other
     most_lines = 1 + max(name.count("\n") for name in names)
@@ -108,13 +117,14 @@ def interval_chart(slug: str, rows: Sequence[tuple[str, float, float | None, flo
         axes.plot([mean], [place], "o", color=figures.series_color(1), markersize=5)
     axes.set_yticks(range(len(rows)), names, color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("difference in top-1, percentage points")
+    axes.set_xlabel(f"difference in {what}, percentage points")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="x")
     axes.tick_params(length=0)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.08)
-    return chart.svg("Difference to the baseline with its interval: " + ", ".join(name for name, *_ in rows))
+    named = ", ".join(name for name, *_ in rows)
+    return chart.svg(f"Difference in {what} to {reference} with its interval: {named}")
 
 
 def calibration_chart(slug: str, bins: dict[str, list[Any]]) -> Html:

@@ -57,7 +57,7 @@ def gate_charts(slug: str, runs: Sequence[Mapping[str, Any]]) -> Html:
 
 
 def _over_seeds(task: str, runs: Sequence[Mapping[str, Any]], color: int) -> Line:
-    return mean_line(task, [(run["epochs"], run["gate"].get(task) or []) for run in runs], color)
+    return mean_line(task, [(run["at"], run["gate"].get(task) or []) for run in runs], color)
 
 
 def _course(line: Line) -> str:

@@ -10,7 +10,11 @@ from pretask.reports.words import interval, known, number, points
 from pretask.statistics import paired_difference
 
 Row = dict[str, Any]
-BUDGETS = {"equal-epochs": "At equal epochs", "equal-compute": "At equal compute"}
+BUDGETS = {
+    "equal-epochs": "At equal epochs",
+    "equal-steps": "At equal steps",
+    "equal-compute": "At equal compute",
+}
 
 
 def headline(study: dict[str, Any]) -> Html:
@@ -37,13 +41,12 @@ def reference_of(study: dict[str, Any]) -> str:
     return "the baseline" if name == "baseline" else str(name)
 
 
-def verdict(row: Row) -> str:
-    """Return "up", "down" or "none": what the interval of the row's difference to the reference shows.
+def verdict(difference: dict[str, Any] | None) -> str:
+    """Return "up", "down" or "none": what the interval of a difference shows.
 
     An interval without width comes from seeds that agree to the last image: too few to show anything.
     """
-    difference = row.get("difference") or {}
-    low, high = difference.get("low"), difference.get("high")
+    low, high = (difference or {}).get("low"), (difference or {}).get("high")
     if not (known(low) and known(high)) or low == high or low <= 0 <= high:
         return "none"
     return "up" if low > 0 else "down"
@@ -66,7 +69,7 @@ def _sentence(words: str, rows: Sequence[Row], reference: str, level: float) -> 
             ]
         )
     where = f" {interval(difference)}, {100 * level:g} % interval over {difference['n']} seeds"
-    shown = verdict(best)
+    shown = verdict(difference)
     if shown == "up":
         start = [f"{words}, ", _named(best), f" beat {reference} by {amount} of top-1{where}."]
         return join([*start, _lead(best, others, level)])
@@ -95,13 +98,15 @@ def _lead(best: Row, others: Sequence[Row], level: float) -> str:
     lead = paired_difference([mine[s] for s in shared], [theirs[s] for s in shared], level)
     found = {"low": lead.low, "high": lead.high, "mean": lead.mean}
     against = f" the next method, {label(rival)}"
-    if verdict({"difference": found}) == "up":
+    if verdict(found) == "up":
         return f" It was also ahead of{against}, by {points(lead.mean)} {interval(found)}."
     return f" No difference shown to{against}: {points(lead.mean)} {interval(found)}."
 
 
 def _also_above(rows: Sequence[Row]) -> str:
-    above = [f"{label(row)} {interval(row['difference'])}" for row in rows if verdict(row) == "up"]
+    above = [
+        f"{label(row)} {interval(row['difference'])}" for row in rows if verdict(row["difference"]) == "up"
+    ]
     return f" Above it with their interval: {'; '.join(above)}." if above else ""
 
 

@@ -133,10 +133,8 @@ def _training(epochs: list[dict[str, Any]]) -> Html:
         _chart("train-loss", losses, "training loss", "Means over each epoch's batches."),
         _chart("accuracy", accuracies, "accuracy", ACCURACY_NOTE, percent=True),
         _gate(epochs, colors),
-        _chart("spread", [line for line in spreads if line.epochs], "spread of embeddings", SPREAD_NOTE),
-        _chart(
-            "learning-rate", [line for line in rates if line.epochs], "learning rate", "At each epoch's end."
-        ),
+        _chart("spread", [line for line in spreads if line.at], "spread of embeddings", SPREAD_NOTE),
+        _chart("learning-rate", [line for line in rates if line.at], "learning rate", "At each epoch's end."),
     ]
     return html.section("Training", html.figures(*(chart for chart in charts if chart)), _speed(epochs))
 

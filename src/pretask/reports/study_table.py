@@ -20,8 +20,19 @@ def study_table(study: dict[str, Any], rows: Sequence[Row]) -> Html:
     header = ["method", "inference", "top-1 %", "difference", *(NAMES[key] for key in metrics)]
     seeds = {len(row["seeds"]) for row in rows}
     table = html.table(
-        [*header, "epochs", "views", "time", "cost", *(["seeds"] if len(seeds) > 1 else [])],
-        [_cells(row, metrics) + ([str(len(row["seeds"]))] if len(seeds) > 1 else []) for row in rows],
+        [
+            *header,
+            study.get("unit", "epochs"),
+            "views",
+            "time",
+            "cost",
+            *(["seeds"] if len(seeds) > 1 else []),
+        ],
+        [
+            _cells(row, metrics, study.get("unit", "epochs"))
+            + ([str(len(row["seeds"]))] if len(seeds) > 1 else [])
+            for row in rows
+        ],
         caption=_caption(study, rows, seeds),
         text_columns=2,
     )
@@ -43,14 +54,14 @@ def interval_text(study: dict[str, Any]) -> str:
     return f"{100 * study.get('level', 0.95):g}\N{NO-BREAK SPACE}% interval"
 
 
-def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
+def _cells(row: Row, metrics: Sequence[str], unit: str) -> list[str]:
     return [
         row["method"],
         row["inference"],
         spread("top1", row["test"].get("top1")),
         _difference(row),
         *(spread(key, row["test"].get(key)) for key in metrics),
-        whole(row.get("epochs")),
+        whole(row.get(unit)),
         whole(row.get("views")),
         duration((row.get("seconds") or {}).get("mean")),
         f"{number(row['cost'])} ×" if known(row.get("cost")) else NOTHING,
@@ -66,7 +77,7 @@ def _caption(study: dict[str, Any], rows: Sequence[Row], seeds: set[int]) -> str
         f"the same budget, in percentage points, paired by seed, with its {interval_text(study)}"
     )
     caption += f", not adjusted for {tests} comparisons." if tests > 1 else "."
-    return f"{caption} Cost: training work relative to {reference_of(study)} at equal epochs."
+    return f"{caption} Cost: training work relative to {reference_of(study)} at equal {study.get('unit', 'epochs')}."
 
 
 def _main_metrics(rows: Sequence[Row]) -> list[str]:
@@ -95,5 +106,8 @@ def _difference(row: Row) -> Html:
     if not difference or not known(difference.get("mean")):
         return tag("span", "reference", class_="none")
     return join(
-        [tag("span", points(difference["mean"]), class_=verdict(row)), f" {interval(difference)}".rstrip()]
+        [
+            tag("span", points(difference["mean"]), class_=verdict(difference)),
+            f" {interval(difference)}".rstrip(),
+        ]
     )

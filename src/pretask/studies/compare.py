@@ -1,27 +1,34 @@
-"""A study: methods x seeds on the same splits, at equal epochs and at equal compute."""
+"""A study: methods x seeds on the same splits, at equal length and at equal compute."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from pretask import experiment
 from pretask.data import ImageData
-from pretask.errors import PretaskError
 from pretask.evaluation.accuracy import Accuracy
-from pretask.files import write_atomically, write_json
 from pretask.reports import write_study_report
-from pretask.studies.execute import execute
-from pretask.studies.plan import Plan, cell_config, check_plan, make_plan
+from pretask.studies.execute import Trial, check_jobs, execute, share_threads
+from pretask.studies.folder import (
+    announce,
+    open_cells,
+    provenance,
+    read_finished,
+    study_folder,
+    write_study,
+)
+from pretask.studies.plan import Plan, check_seeds, make_plan
 from pretask.studies.summary import curve, rows
 from pretask.studies.table import markdown_table, print_table
 from pretask.studies.variants import parse_variants
+from pretask.studies.work import work_of
 from pretask.training.build import build_data, split_data
 from pretask.training.config import RunConfig
-from pretask.training.device import hardware, resolve_device
 from pretask.training.ranges import check_ranges
-from pretask.training.run_folder import RunFolder, describe_environment
 
 
 def compare(
@@ -53,29 +60,24 @@ def compare(
         Interrupted: the user stopped the study.
     """
     check_ranges(config)
-    check_plan(config, seeds)
+    check_seeds(seeds)
+    check_jobs(jobs, at_hand=data is not None)
     variants = parse_variants(methods, config)
     shape = split_data(data, config) if data is not None else build_data(config)
-    plan = make_plan(config, variants, seeds, equal_compute, shape)
-    folder = Path(config.session.runs) / (config.session.name or f"compare-{shape.name}")
-    cells = plan.cells()
-    configs = [cell_config(config, cell, str(folder)) for cell in cells]
-    folders = [RunFolder(folder / cell.name) for cell in cells]
-    for run, settings in zip(folders, configs, strict=True):
-        if run.begun:
-            run.open(settings)  # refuses a run of other settings, which is not this study's
-    if console is not None:
-        _announce(console, plan, folder, len(cells), sum(f.finished for f in folders))
-    failures = execute(configs, folders, jobs, console, data)
+    work = work_of(config, variants, shape)
+    plan = make_plan(config, variants, seeds, work if equal_compute else None)
+    folder = study_folder(config.session, f"compare-{shape.name}")
+    trials = [
+        Trial(cell.name, run.finished, partial(_train, settings, data))
+        for cell, (settings, run) in open_cells(plan, share_threads(config, jobs), folder).items()
+    ]
+    announce(console, plan, folder, len(trials), sum(trial.finished for trial in trials))
+    failures = execute(trials, jobs, console)
 
     study = {**collect(plan, folder, config), "failures": failures}
-    write_json(folder / "study.json", study)
-    write_atomically(folder / "table.md", lambda path: path.write_text(markdown_table(study)))
-    write_study_report(study, folder / "report.html")
     if console is not None:
         print_table(study, console)
-        console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
-    return {**study, "folder": str(folder)}
+    return write_study(study, folder, markdown_table(study), write_study_report, console)
 
 
 def collect(plan: Plan, folder: Path, config: RunConfig) -> dict[str, Any]:
@@ -84,45 +86,31 @@ def collect(plan: Plan, folder: Path, config: RunConfig) -> dict[str, Any]:
     Raises:
         PretaskError: none is.
     """
-    by_cell = {cell: RunFolder(folder / cell.name) for cell in plan.cells()}
-    finished = {cell: run for cell, run in by_cell.items() if run.finished}
-    if not finished:
-        raise PretaskError(f"no run of the study in {folder} finished: see the messages above")
-    results = {cell: run.read_results() for cell, run in finished.items()}
+    finished = read_finished(plan, folder)
+    results = {cell: content for cell, (_, content) in finished.items()}
     any_result = next(iter(results.values()))
-    device = resolve_device(config.session.device)
     return {
         "name": folder.name,
-        **_provenance(describe_environment(hardware(device))),
+        **provenance(config.session),
         "data": any_result["data"],
         "backbone": any_result["backbone"],
         "protocol": Accuracy("test").protocol,
         "selection": any_result["selection"],
         "seeds": list(plan.seeds),
         "reference": plan.reference.name,
+        "unit": plan.unit,
         "rows": rows(plan, results),
         "curves": [
-            curve(
-                cell,
-                run.read_metrics(),
-                [b for b in plan.epochs if plan.epochs[b][cell.variant] == cell.epochs],
-            )
-            for cell, run in finished.items()
+            curve(cell, run.read_metrics(), plan.budgets(cell)) for cell, (run, _) in finished.items()
         ],
     }
 
 
-def _provenance(environment: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "command": environment.pop("command"),
-        "created": environment.pop("started"),
-        "environment": environment,
-    }
-
-
-def _announce(console: Console, plan: Plan, folder: Path, total: int, finished: int) -> None:
-    done = f", {finished} already finished" if finished else ""
-    console.print(
-        f"study {folder}: {len(plan.variants)} methods x {len(plan.seeds)} seeds, {total} runs{done}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+def _train(config: RunConfig, data: ImageData | None) -> str:
+    """Make one run; return a line about it."""
+    results = experiment.train(config, data)
+    scores = ", ".join(
+        f"{name} {100 * figures['selected']['test']['top1']:.2f} %"
+        for name, figures in results["inferences"].items()
+    )
+    return f"test {scores} ({results['seconds']:.0f} s)"

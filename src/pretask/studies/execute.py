@@ -1,4 +1,4 @@
-"""Runs the cells of a study, one after another or several at a time."""
+"""Runs the trials of a study, one after another or several at a time."""
 
 from __future__ import annotations
 
@@ -8,63 +8,70 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 
 import torch
 from rich.console import Console
 
-from pretask import experiment
-from pretask.data import ImageData
 from pretask.errors import Interrupted, PretaskError
-from pretask.training.config import RunConfig
-from pretask.training.config_files import override
-from pretask.training.run_folder import RunFolder
+from pretask.training.config_files import C, override
 
 
-def execute(
-    configs: Sequence[RunConfig],
-    folders: Sequence[RunFolder],
-    jobs: int,
-    console: Console | None,
-    data: ImageData | None,
-) -> list[str]:
-    """Make every run that has no results yet.
+@dataclass(frozen=True)
+class Trial:
+    """One piece of work of a study, which leaves its results on disk and goes on from there when it is called again.
+
+    Attributes:
+        name: as messages tell it.
+        finished: whether its results are there.
+        work: makes them, and returns a line about them; it goes to another process where several run at a time.
+    """
+
+    name: str
+    finished: bool
+    work: Callable[[], str]
+
+
+def execute(trials: Sequence[Trial], jobs: int, console: Console | None) -> list[str]:
+    """Make every trial that is not finished.
 
     Args:
-        configs: of the runs; several at a time share the processor's threads evenly where they name no number.
-        folders: where each goes; finished ones are skipped.
-        jobs: runs at a time, each in its own process.
-        console: for a line per finished run.
-        data: unsplit data at hand, for one job only.
+        trials: see `Trial`.
+        jobs: trials at a time, each in its own process.
+        console: for a line per finished trial.
 
     Returns:
-        one line for each run that failed; the others are complete.
+        one line for each trial that failed; the others are complete.
 
     Raises:
         Interrupted: the user stopped the study.
-        PretaskError: fewer than one job, or data at hand with several.
     """
-    if jobs < 1 or (jobs > 1 and data is not None):
-        raise PretaskError(f"--jobs {jobs} is not possible here: type --jobs 1")
-    todo = [config for config, folder in zip(configs, folders, strict=True) if not folder.finished]
-    progress = _Count(len(todo), len(configs), console)
+    todo = [trial for trial in trials if not trial.finished]
+    progress = _Count(len(todo), len(trials), console)
     if jobs == 1:
-        return _one_by_one(todo, progress, data)
+        return _gather(((trial.name, trial.work) for trial in todo), progress)
     return _side_by_side(todo, jobs, progress)
 
 
-def _one_by_one(todo: Sequence[RunConfig], progress: _Count, data: ImageData | None) -> list[str]:
-    outcomes = ((config.session.name, partial(experiment.train, config, data)) for config in todo)
-    return _gather(outcomes, progress)
+def check_jobs(jobs: int, at_hand: bool) -> None:
+    """Refuse a number of jobs that cannot be.
+
+    Args:
+        jobs: trials at a time.
+        at_hand: whether data is given as objects, which stay in this process.
+
+    Raises:
+        PretaskError: fewer than one job, or several with data at hand.
+    """
+    if jobs < 1 or (jobs > 1 and at_hand):
+        raise PretaskError(f"--jobs {jobs} is not possible here: type --jobs 1")
 
 
-def _side_by_side(todo: Sequence[RunConfig], jobs: int, progress: _Count) -> list[str]:
+def _side_by_side(todo: Sequence[Trial], jobs: int, progress: _Count) -> list[str]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_stop_with_parent) as pool:
-        futures = {
-            pool.submit(_train_in_worker, share_threads(config, jobs)): config.session.name for config in todo
-        }
+        futures = {pool.submit(_work_in_worker, trial.work): trial.name for trial in todo}
         try:
             return _gather(((futures[f], f.result) for f in as_completed(futures)), progress)
         except BaseException as error:
@@ -74,21 +81,19 @@ def _side_by_side(todo: Sequence[RunConfig], jobs: int, progress: _Count) -> lis
             raise
 
 
-def share_threads(config: RunConfig, jobs: int) -> RunConfig:
+def share_threads(config: C, jobs: int) -> C:
     """Return a configuration whose run leaves room for `jobs - 1` others: threads that wait for a core spin."""
-    if config.session.threads is not None:
+    if config.session.threads is not None or jobs == 1:
         return config
     return override(config, threads=max(1, torch.get_num_threads() // jobs))
 
 
-def _gather(
-    outcomes: Iterable[tuple[str | None, Callable[[], dict[str, object]]]], progress: _Count
-) -> list[str]:
-    """Tell each run's outcome as it comes; return the failures. Only the user stops a study."""
+def _gather(outcomes: Iterable[tuple[str, Callable[[], str]]], progress: _Count) -> list[str]:
+    """Tell each trial's outcome as it comes; return the failures. Only the user stops a study."""
     failures = []
     for name, outcome in outcomes:
         try:
-            progress.tell(f"{name}: {_line(outcome())}")
+            progress.tell(f"{name}: {outcome()}")
         except Interrupted:
             raise
         except Exception as error:  # a defect or a lack of memory in one run leaves the others their chance
@@ -113,23 +118,23 @@ def _stop_with_parent() -> None:
 _stopped = False  # in a worker: the user has stopped the study
 
 
-def _train_in_worker(config: RunConfig) -> dict[str, object]:
-    """Train, unless a run of this worker was stopped before: the pool hands out runs ahead of time."""
+def _work_in_worker(work: Callable[[], str]) -> str:
+    """Work, unless a trial of this worker was stopped before: the pool hands out trials ahead of time."""
     global _stopped
     if _stopped:
         raise Interrupted("not started")
     try:
-        return experiment.train(config)
+        return work()
     except Interrupted:
         _stopped = True
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
-            os._exit(130)  # nobody is left to hear of it, or to end the wait for a next run
+            os._exit(130)  # nobody is left to hear of it, or to end the wait for a next trial
         raise
 
 
 class _Count:
-    """Numbers the lines of finished runs."""
+    """Numbers the lines of finished trials."""
 
     def __init__(self, todo: int, total: int, console: Console | None) -> None:
         self._done, self._total, self._console = total - todo, total, console
@@ -140,12 +145,3 @@ class _Count:
             self._console.print(
                 f"[{self._done}/{self._total}] {line}", highlight=False, markup=False, soft_wrap=True
             )
-
-
-def _line(results: dict[str, object]) -> str:
-    inferences = results["inferences"]
-    assert isinstance(inferences, dict)
-    scores = ", ".join(
-        f"{name} {100 * figures['selected']['test']['top1']:.2f} %" for name, figures in inferences.items()
-    )
-    return f"test {scores} ({results['seconds']:.0f} s)"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.studies.variants import Variant
-from pretask.training.build import build_method, pretext_names
-from pretask.training.config import RunConfig
-from pretask.training.config_files import override
+from pretask.training.config_files import AnyConfig, C, override
 
 EQUAL_EPOCHS = "equal-epochs"
+EQUAL_STEPS = "equal-steps"
 EQUAL_COMPUTE = "equal-compute"
+
+Unit = Literal["epochs", "steps"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Cell:
     Attributes:
         variant: the method and its own settings.
         seed: of the run and, unless the configuration fixes it, of its splits.
-        epochs: how long it trains.
+        length: how long it trains.
+        unit: of the length.
     """
 
     variant: Variant
     seed: int
-    epochs: int
+    length: int
+    unit: Unit = "epochs"
 
     @property
     def method(self) -> str:
@@ -38,7 +41,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The run's folder below the study's."""
-        return f"{self.variant.folder}-epochs{self.epochs}-seed{self.seed}"
+        return f"{self.variant.folder}-{self.unit}{self.length}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -48,74 +51,81 @@ class Plan:
     Attributes:
         variants: in table order.
         seeds: 0 … n-1 above the configuration's.
-        epochs: for each budget and variant.
+        lengths: for each budget and variant, how long it trains; the first budget is equal lengths.
+        unit: of the lengths.
     """
 
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
-    epochs: dict[str, dict[Variant, int]]
+    lengths: dict[str, dict[Variant, int]]
+    unit: Unit = "epochs"
 
     @property
     def reference(self) -> Variant:
         """What others are compared with: the plain baseline where it takes part, else the first."""
         return next((v for v in self.variants if v.name == "baseline"), self.variants[0])
 
+    @property
+    def equal_length(self) -> str:
+        """The budget at which all train for the same length."""
+        return next(iter(self.lengths))
+
     def cell(self, budget: str, variant: Variant, seed: int) -> Cell:
         """Return the run of a variant at a budget from a seed."""
-        return Cell(variant, seed, self.epochs[budget][variant])
+        return Cell(variant, seed, self.lengths[budget][variant], self.unit)
 
     def cells(self) -> list[Cell]:
         """Return every run once, seed by seed, so that a stopped study has whole seeds."""
-        wanted = [self.cell(b, v, s) for s in self.seeds for b in self.epochs for v in self.variants]
+        wanted = [self.cell(b, v, s) for s in self.seeds for b in self.lengths for v in self.variants]
         return list(dict.fromkeys(wanted))
 
+    def budgets(self, cell: Cell) -> list[str]:
+        """Return the budgets to which a run belongs."""
+        return [budget for budget, lengths in self.lengths.items() if lengths[cell.variant] == cell.length]
 
-def check_plan(config: RunConfig, seeds: int) -> None:
-    """Refuse what no study can have, before any data is read.
+
+def check_seeds(seeds: int) -> None:
+    """Refuse a study without seeds, before any data is read.
 
     Raises:
-        PretaskError: no seed, or steps instead of epochs.
+        PretaskError: no seed.
     """
     if seeds < 1:
         raise PretaskError(f"a study needs at least one seed, not {seeds}: type --seeds 3")
-    if config.optim.steps is not None:
-        raise PretaskError("a study counts in epochs: type --epochs instead of --steps")
+
+
+def unit_of(config: AnyConfig) -> Unit:
+    """Return in what a configuration says how long to train."""
+    return "epochs" if config.optim.steps is None else "steps"
 
 
 def make_plan(
-    config: RunConfig, variants: Sequence[Variant], seeds: int, equal_compute: bool, data: ImageData
+    config: AnyConfig, variants: Sequence[Variant], seeds: int, work: Mapping[Variant, float] | None = None
 ) -> Plan:
     """Lay out a study.
 
-    At equal epochs every method trains `config.optim.epochs`. At equal compute, a method whose step costs p passes
-    per image trains max(p) / p times as long, so that all make the same number of forward-backward passes.
+    At equal length every method trains as long as the configuration says. At equal compute, a method that does work w
+    per epoch (or step) trains max(w) / w times as long, so that all make the same number of forward-backward passes.
 
-    Raises:
-        PretaskError: parts of a method that do not suit the data or each other.
+    Args:
+        config: what all share.
+        variants: in table order.
+        seeds: runs of each; see `check_seeds`.
+        work: of each variant per epoch or step, in any unit; without it there is no budget of equal compute.
     """
-    passes = {variant: passes_per_image(variant.config(config), data) for variant in variants}
-    epochs = {EQUAL_EPOCHS: dict.fromkeys(variants, config.optim.epochs)}
-    if equal_compute:
-        most = max(passes.values())
-        epochs[EQUAL_COMPUTE] = {v: round(config.optim.epochs * most / passes[v]) for v in variants}
+    check_seeds(seeds)
+    unit = unit_of(config)
+    length = config.optim.steps if config.optim.steps is not None else config.optim.epochs
+    equal = EQUAL_EPOCHS if unit == "epochs" else EQUAL_STEPS
+    lengths = {equal: dict.fromkeys(variants, length)}
+    if work is not None:
+        most = max(work.values())
+        lengths[EQUAL_COMPUTE] = {v: round(length * most / work[v]) for v in variants}
     first = config.session.seed
-    return Plan(tuple(variants), tuple(range(first, first + seeds)), epochs)
+    return Plan(tuple(variants), tuple(range(first, first + seeds)), lengths, unit)
 
 
-def cell_config(config: RunConfig, cell: Cell, folder: str) -> RunConfig:
+def cell_config(config: C, cell: Cell, folder: str) -> C:
     """Return the configuration of one run of a study."""
-    return override(
-        cell.variant.config(config), seed=cell.seed, epochs=cell.epochs, name=cell.name, runs=folder
-    )
-
-
-def passes_per_image(config: RunConfig, data: ImageData) -> float:
-    """Return what a method's step costs per image, in forward-backward passes.
-
-    Raises:
-        PretaskError: parts of the method that do not suit the data or each other.
-    """
-    pretexts = pretext_names(config, data.image_size)
-    return build_method(
-        override(config, pretexts=pretexts, pretrained=False, init=None), data
-    ).passes_per_image
+    length = {cell.unit: cell.length}
+    return override(cell.variant.config(config), seed=cell.seed, name=cell.name, runs=folder, **length)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pretask.reports.gates import gate_weights
 from pretask.statistics import mean_std, paired_difference
-from pretask.studies.plan import EQUAL_EPOCHS, Cell, Plan
+from pretask.studies.plan import Cell, Plan
 
 METRICS = ("top1", "top5", "balanced", "many", "medium", "few", "ece", "loss")
 Results = Mapping[Cell, Mapping[str, Any]]
@@ -21,7 +21,7 @@ def rows(plan: Plan, results: Results) -> list[dict[str, Any]]:
     inference of `plan.reference` at the same budget.
     """
     table = []
-    for budget in plan.epochs:
+    for budget in plan.lengths:
         for variant in plan.variants:
             done = [c for s in plan.seeds if (c := plan.cell(budget, variant, s)) in results]
             names = list(results[done[0]]["inferences"]) if done else []
@@ -35,7 +35,7 @@ def _row(plan: Plan, budget: str, cells: Sequence[Cell], inference: str, results
         "method": cells[0].method,
         "inference": inference,
         "budget": budget,
-        "epochs": cells[0].epochs,
+        plan.unit: cells[0].length,
         "views": results[cells[0]]["views"],
         "seeds": [cell.seed for cell in cells],
         "test": {name: _spread([t[name] for t in tests]) for name in METRICS if _known(tests, name)},
@@ -79,25 +79,29 @@ def _top1(results: Results, cell: Cell, inference: str) -> float:
 
 
 def _cost(plan: Plan, cell: Cell, results: Results) -> float | None:
-    """Forward-backward work relative to the reference method's at equal epochs."""
-    reference = plan.cell(EQUAL_EPOCHS, plan.reference, cell.seed)
+    """Forward-backward work relative to the reference method's at equal length."""
+    reference = plan.cell(plan.equal_length, plan.reference, cell.seed)
     if reference not in results:
         return None
     return float(results[cell]["work_images"] / results[reference]["work_images"])
 
 
 def curve(cell: Cell, records: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> dict[str, Any]:
-    """Return the training curves of one run; "gate" has each task's weights, where the method has a gate."""
+    """Return the training curves of one run, over epochs or steps as the cell's length is counted.
+
+    "gate" has each task's weights, where the method has a gate; "budgets" are those that the run belongs to.
+    """
     validated = [r for r in records if r.get("validation")]
+    at = cell.unit.removesuffix("s")
     gate = gate_weights(records)
     return {
         "method": cell.method,
         "seed": cell.seed,
-        "budget": budgets[0],
-        "epochs": [r["epoch"] for r in records],
+        "budgets": list(budgets),
+        "at": [r[at] for r in records],
         "train_loss": [r["train"]["loss"] for r in records],
         "train_accuracy": [r["train"].get("accuracy") for r in records],
-        "validation_epochs": [r["epoch"] for r in validated],
+        "validation_at": [r[at] for r in validated],
         "validation_top1": [next(iter(r["validation"].values()))["top1"] for r in validated],
         **({"gate": gate} if gate else {}),
     }

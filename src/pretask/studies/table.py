@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pretask.studies.plan import EQUAL_COMPUTE, EQUAL_EPOCHS
+from pretask.studies.plan import EQUAL_COMPUTE, EQUAL_EPOCHS, EQUAL_STEPS
 
 COLUMNS = (
     "method",
     "inference",
-    "epochs",
+    "length",
     "test accuracy %",
     "difference [95 % CI]",
     "balanced %",
@@ -21,8 +21,9 @@ COLUMNS = (
     "time",
     "cost",
 )
-_TITLES = {
+BUDGET_TITLES = {
     EQUAL_EPOCHS: "Equal epochs",
+    EQUAL_STEPS: "Equal steps",
     EQUAL_COMPUTE: "Equal compute (the same forward-backward passes)",
 }
 
@@ -33,21 +34,26 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         row["method"],
         row["inference"],
-        str(row["epochs"]),
-        _percent(test["top1"]),
-        _interval(row["difference"]),
-        _percent(test["balanced"]),
-        _percent(test["ece"]),
+        length(row),
+        percent(test["top1"]),
+        interval(row["difference"]),
+        percent(test["balanced"]),
+        percent(test["ece"]),
         f"{row['seconds']['mean']:.0f} s",
         "" if row["cost"] is None else f"{row['cost']:.1f}x",
     )
+
+
+def length(row: Mapping[str, Any]) -> str:
+    """Return how long a row's runs trained."""
+    return f"{row['steps']} steps" if "steps" in row else f"{row['epochs']} epochs"
 
 
 def print_table(study: Mapping[str, Any], console: Console) -> None:
     """Print one table per budget."""
     for budget, rows in by_budget(study).items():
         table = Table(
-            title=_TITLES[budget],
+            title=BUDGET_TITLES[budget],
             title_justify="left",
             title_style="bold",
             caption=_note(study),
@@ -68,7 +74,7 @@ def markdown_table(study: Mapping[str, Any]) -> str:
     for budget, rows in by_budget(study).items():
         lines = ["| " + " | ".join(COLUMNS) + " |", "|---|---|" + "---:|" * (len(COLUMNS) - 2)]
         lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
-        parts.append(f"### {_TITLES[budget]}\n\n" + "\n".join(lines) + "\n")
+        parts.append(f"### {BUDGET_TITLES[budget]}\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts) + f"\n{_note(study)}\n"
 
 
@@ -93,12 +99,14 @@ def _note(study: Mapping[str, Any]) -> str:
     )
 
 
-def _percent(value: Mapping[str, Any]) -> str:
+def percent(value: Mapping[str, Any]) -> str:
+    """Return "mean ± std" in per cent; one seed has no spread."""
     mean = f"{100 * value['mean']:.2f}"
     return mean if value["std"] is None else f"{mean} ± {100 * value['std']:.2f}"
 
 
-def _interval(difference: Mapping[str, Any] | None) -> str:
+def interval(difference: Mapping[str, Any] | None) -> str:
+    """Return "mean [low, high]" in percentage points, or nothing without a difference."""
     if difference is None:
         return ""
     mean = f"{100 * difference['mean']:+.2f}"

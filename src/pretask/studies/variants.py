@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, get_origin
 
 import yaml
@@ -12,15 +12,9 @@ import yaml
 from pretask.errors import PretaskError
 from pretask.methods import METHODS
 from pretask.methods.auxiliary import AuxiliaryTasks
-from pretask.training.config import BackboneConfig, MethodConfig, OptimConfig, RunConfig
-from pretask.training.config_files import config_types, override
-
-OWN_SETTINGS = frozenset(
-    {"augment"}.union(
-        *({field.name for field in fields(part)} for part in (MethodConfig, BackboneConfig, OptimConfig))
-    )
-) - {"method", "epochs", "steps"}
-"""What may differ between the methods of a study: how they learn, not what from, how long, or whence."""
+from pretask.studies.kinds import kind_of
+from pretask.training.config import RunConfig
+from pretask.training.config_files import AnyConfig, C, config_types, override
 
 
 @dataclass(frozen=True)
@@ -42,18 +36,17 @@ class Variant:
         """The name without signs that a file system may refuse."""
         return re.sub(r"[^\w.+-]+", "-", self.name)
 
-    def config(self, config: RunConfig) -> RunConfig:
+    def config(self, config: C) -> C:
         """Return the study's configuration with this variant's method and settings.
 
         Raises:
             PretaskError: a setting that does not exist, or a value that it cannot have.
         """
-        return override(
-            config, **{"gate": config.method.gate[:1], "method": self.method, **dict(self.settings)}
-        )
+        gate = {"gate": config.method.gate[:1]} if isinstance(config, RunConfig) else {}
+        return override(config, **{**gate, kind_of(config).key: self.method, **dict(self.settings)})
 
 
-def parse_variants(names: Sequence[str], config: RunConfig) -> tuple[Variant, ...]:
+def parse_variants(names: Sequence[str], config: AnyConfig) -> tuple[Variant, ...]:
     """Read methods, each "name" or "name:key=value:key=value"; list values are parted by commas.
 
     Where the configuration names several gates, each method with a gate becomes one variant per gate.
@@ -61,33 +54,34 @@ def parse_variants(names: Sequence[str], config: RunConfig) -> tuple[Variant, ..
     Raises:
         PretaskError: no method, one twice, an unknown one, or settings that do not exist.
     """
-    variants = [variant for name in names for variant in _with_gates(_parse(name), config)]
+    variants = [variant for name in names for variant in _with_gates(_parse(name, config), config)]
     if not variants or len({variant.name for variant in variants}) != len(variants):
-        raise PretaskError("a study needs different methods: type --methods baseline da mt sla")
+        raise PretaskError("a study needs different methods: type --methods and names, each once")
     for variant in variants:
         variant.config(config)
     return tuple(variants)
 
 
-def _parse(text: str) -> Variant:
+def _parse(text: str, config: AnyConfig) -> Variant:
     method, *settings = text.split(":")
-    METHODS.get(method)
-    return Variant(text, method, tuple(_setting(text, setting) for setting in settings))
+    kind_of(config).check(method)
+    return Variant(text, method, tuple(_setting(text, setting, config) for setting in settings))
 
 
-def _setting(text: str, setting: str) -> tuple[str, Any]:
+def _setting(text: str, setting: str, config: AnyConfig) -> tuple[str, Any]:
     key, sign, value = setting.partition("=")
     if not sign:
         raise PretaskError(
             f"method '{text}' has a setting without a value, '{setting}': type it as in gssl:gate=frozen"
         )
     key = key.replace("-", "_")
-    if key in config_types() and key not in OWN_SETTINGS:
+    types = config_types(type(config))
+    if key in types and key not in kind_of(config).own:
         raise PretaskError(
             f"method '{text}' has {key} of its own, which a study gives to all alike: "
             f"type --{key.replace('_', '-')} for the whole study"
         )
-    if get_origin(config_types().get(key)) is tuple:
+    if get_origin(types.get(key)) is tuple:
         return key, tuple(_value(part) for part in value.split(","))
     return key, _value(value)
 
@@ -96,8 +90,10 @@ def _value(text: str) -> Any:
     return yaml.safe_load(text)
 
 
-def _with_gates(variant: Variant, config: RunConfig) -> list[Variant]:
+def _with_gates(variant: Variant, config: AnyConfig) -> list[Variant]:
     """Return the variant once for each gate asked for, where it has one and does not name its own."""
+    if not isinstance(config, RunConfig):
+        return [variant]
     gates, kind = config.method.gate, METHODS.get(variant.method)
     own = any(key == "gate" for key, _ in variant.settings)
     if len(gates) == 1 or own or not _has_gate(kind):

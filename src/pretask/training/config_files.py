@@ -21,14 +21,14 @@ from pretask.training.pretrain_config import PretrainConfig
 _OPEN: tuple[Any, ...] = ("auto", (), None)
 
 AnyConfig = RunConfig | PretrainConfig | FewShotConfig
-C = TypeVar("C", RunConfig, PretrainConfig, FewShotConfig)
+C = TypeVar("C", bound=AnyConfig)
 
 
-def _sections(kind: type[AnyConfig]) -> dict[str, type]:
+def _sections(kind: type[Any]) -> dict[str, type]:
     return get_type_hints(kind)
 
 
-def config_types(kind: type[AnyConfig] = RunConfig) -> dict[str, Any]:
+def config_types(kind: type[Any] = RunConfig) -> dict[str, Any]:
     """Return the type of every key of a kind of configuration."""
     return {
         key: hint for section in _sections(kind).values() for key, hint in get_type_hints(section).items()

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pretask.errors import PretaskError
+from pretask.training.allocator import keep_freed_memory
 
 
 def resolve_device(name: str) -> torch.device:
@@ -57,6 +58,7 @@ def prepare_host(threads: int | None, device: torch.device) -> None:
     if device.type == "cpu":
         # Weights that decay to denormal numbers slow the processor several times over.
         torch.set_flush_denormal(True)
+        keep_freed_memory()
 
 
 def peak_memory(device: torch.device) -> int:

@@ -1,0 +1,166 @@
+"""How a backbone is judged in a study: probes of its features, and fine-tuning with few labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pretask import experiment
+from pretask.errors import PretaskError
+from pretask.evaluation.run import FEATURES, evaluate_run, uses_features
+from pretask.files import write_json
+from pretask.methods import read_card
+from pretask.training.config import RunConfig
+from pretask.training.config_files import override, to_flat
+from pretask.training.pretrain_config import PretrainConfig
+from pretask.training.run_folder import RunFolder
+
+Metric = Literal["top1", "balanced"]
+_SHARED = ("data_root", "skip_bad", "validation", "split_seed", "loader", "workers")
+_OWN = ("data", "image_size", "channels")
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What every backbone of a study is asked.
+
+    Attributes:
+        protocols: evaluators on features.
+        label_fractions: of each class, to fine-tune with.
+        transfer: other data to ask the same on.
+        tuning: how fine-tuning goes; data, seed, folder and start are the study's.
+        metric: the figure that is compared.
+    """
+
+    protocols: tuple[str, ...] = ("knn", "linear")
+    label_fractions: tuple[float, ...] = (0.01, 0.1)
+    transfer: tuple[str, ...] = ()
+    tuning: RunConfig = field(default_factory=RunConfig)
+    metric: Metric = "top1"
+
+    def check(self) -> None:
+        """Refuse what no backbone can be asked.
+
+        Raises:
+            PretaskError: a protocol that needs a class head or has no accuracy, a fraction outside (0, 1], or nothing
+                to ask.
+        """
+        for name in self.protocols:
+            if not uses_features(name) or name == "few-shot":
+                raise PretaskError(
+                    f"--protocols {name} is not for pre-trained backbones: take knn, linear or ridge"
+                )
+        names = [Path(source).stem for source in self.transfer]
+        if len(set(names)) < len(names):
+            raise PretaskError(
+                f"--transfer {' '.join(self.transfer)}: two data sets of one name, give each once"
+            )
+        for fraction in self.label_fractions:
+            if not 0 < fraction <= 1:
+                raise PretaskError(
+                    f"--label-fractions {fraction:g} is no share of labels: give one above 0, at most 1"
+                )
+        if not self.protocols and not self.label_fractions:
+            raise PretaskError(
+                "a study of pre-training needs something to judge by: type --protocols knn linear"
+            )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A finished run and what it is asked.
+
+    Attributes:
+        folder: of the run.
+        config: of the pre-training whose data the study is about.
+        seed: of the run.
+        judging: what is asked.
+        own_labels: whether it is fine-tuned on the study's own data too.
+    """
+
+    folder: Path
+    config: PretrainConfig
+    seed: int
+    judging: Judging
+    own_labels: bool = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether all answers are on disk."""
+        probed = all(set(self.judging.protocols) <= set(self._probed(source)) for source in self._sources)
+        return probed and all(RunFolder(self._tuned(*asked)).finished for asked in self._tunings())
+
+    def answer(self) -> None:
+        """Get all answers and leave them on disk; those that are there are not made again."""
+        for source in self._sources:
+            known = self._probed(source)
+            missing = [name for name in self.judging.protocols if name not in known]
+            if missing:
+                found = evaluate_run(self.folder, missing, data=source, seed=self.seed)
+                write_json(self._probe_file(source), {**known, **found["protocols"]})
+        for fraction, source in self._tunings():
+            experiment.train(self._tuning_config(fraction, source))
+
+    def scores(self) -> tuple[dict[str, float], dict[str, str]]:
+        """Return the score and the protocol of each column, from disk."""
+        scores: dict[str, float] = {}
+        protocols: dict[str, str] = {}
+        for source in self._sources:
+            for name, score, protocol in self._read(source):
+                column = name if source is None else f"{name}, {Path(source).stem}"
+                scores[column], protocols[column] = score, protocol
+        return scores, protocols
+
+    def _read(self, source: str | None) -> Iterator[tuple[str, float, str]]:
+        """Yield name, score and protocol of each answer on one data set."""
+        metric = self.judging.metric
+        found = self._probed(source)
+        for name in self.judging.protocols:
+            figures, protocol = found[name]["inferences"][FEATURES], found[name]["protocol"]
+            yield name, figures[metric], protocol
+            if "fewer" in figures:
+                yield f"{name}-{figures['fewer']['k']}", figures["fewer"][metric], protocol
+        for fraction, of in self._tunings():
+            if of == source:
+                results = RunFolder(self._tuned(fraction, of)).read_results()
+                yield f"{100 * fraction:.3g} % labels", head_score(results, metric), results["protocol"]
+
+    @property
+    def _sources(self) -> tuple[str | None, ...]:
+        return (None, *self.judging.transfer)
+
+    def _tunings(self) -> list[tuple[float, str | None]]:
+        sources = self._sources if self.own_labels else self.judging.transfer
+        return [(fraction, source) for source in sources for fraction in self.judging.label_fractions]
+
+    def _probed(self, source: str | None) -> dict[str, Any]:
+        """Return what probes have found so far on one data set, by protocol."""
+        file = self._probe_file(source)
+        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        return found
+
+    def _probe_file(self, source: str | None) -> Path:
+        return self.folder / ("probes.json" if source is None else f"probes-{Path(source).stem}.json")
+
+    def _tuned(self, fraction: float, source: str | None) -> Path:
+        where = "" if source is None else f"-{Path(source).stem}"
+        return self.folder.with_name(f"{self.folder.name}-tuned{where}-{fraction:g}")
+
+    def _tuning_config(self, fraction: float, source: str | None) -> RunConfig:
+        of_study, card, folder = to_flat(self.config), read_card(self.folder), self._tuned(fraction, source)
+        session = {key: of_study[key] for key in ("device", "threads")}
+        data = {key: of_study[key] for key in (*_SHARED, *_OWN)}
+        if source is not None:
+            data |= {"data": source, "image_size": max(card.image_size), "channels": card.channels}
+        return override(
+            self.judging.tuning, **data, **session, label_fraction=fraction, backbone=card.backbone,
+            init=str(self.folder), seed=self.seed, name=folder.name, runs=str(folder.parent),
+        )  # fmt: skip
+
+
+def head_score(results: dict[str, Any], metric: Metric) -> float:
+    """Return the test figure of a training with labels, by its default inference."""
+    return float(results["inferences"][results["default_inference"]]["selected"]["test"][metric])
