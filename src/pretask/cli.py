@@ -175,11 +175,11 @@ def compare_pretraining(
     jobs
         runs at a time, each in its own process
     """
-    from pretask.studies.judging import Judging
+    from pretask.studies.judging import Judging, tuning_config
     from pretask.studies.pretraining import compare_pretraining as run_study
-    from pretask.training.config_files import load_config
+    from pretask.training.config_files import read_yaml
 
-    tuned = RunConfig() if tuning is None else load_config(tuning)
+    tuned = tuning_config({} if tuning is None else read_yaml(tuning), str(tuning))
     judging = Judging(protocols, label_fractions, transfer, tuned, metric)
     config = settings.pretrain_config()
     _fail_if_runs_failed(run_study(config, methods, judging, seeds, equal_compute, jobs, _console()))

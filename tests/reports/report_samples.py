@@ -62,8 +62,9 @@ def sample_study(seeds: int = 3, gate: bool = False) -> dict:
                 }
             )
             shared = budget == "equal-compute" and views == 4
+            budgets = ["equal-epochs", "equal-compute"] if views == 4 else [budget]
             for seed in range(0 if shared else seeds):
-                curves.append(_curve(draw, method, seed, budget, epochs, level))
+                curves.append(_curve(draw, method, seed, budgets, epochs, level))
                 if gate and method == "gssl":
                     curves[-1]["gate"] = _gate(seed, epochs)
     return {
@@ -124,18 +125,20 @@ def _over_seeds(values: list[float]) -> dict:
     return {"mean": mean, "std": std, "values": values}
 
 
-def _curve(draw: random.Random, method: str, seed: int, budget: str, epochs: int, level: float) -> dict:
+def _curve(
+    draw: random.Random, method: str, seed: int, budgets: list[str], epochs: int, level: float
+) -> dict:
     at = list(range(1, epochs + 1))
     evaluated = [epoch for epoch in at if epoch % 2 == 0]
     return {
         "method": method,
         "seed": seed,
-        "budget": budget,
-        "epochs": at,
+        "budgets": budgets,
+        "at": at,
         "train_loss": [2.3 * math.exp(-e / 12) + 0.1 + abs(draw.gauss(0, 0.02)) for e in at],
         "train_accuracy": [1 - 0.9 * math.exp(-e / 8) for e in at],
         "validation_top1": [level - 0.7 * math.exp(-e / 6) + draw.gauss(0, 0.01) for e in evaluated],
-        "validation_epochs": evaluated,
+        "validation_at": evaluated,
     }
 
 

@@ -78,7 +78,7 @@ def test_drawing_does_not_load_pyplot():
 def test_mean_line_takes_each_epoch_over_the_runs_that_have_it():
     runs = [([1, 2, 3], [1.0, 3.0, None]), ([1, 2], [2.0, 5.0]), ([2], [float("nan")])]
     line = mean_line("a", runs, 1)
-    assert (line.epochs, line.values) == ([1, 2], [1.5, 4.0])
+    assert (line.at, line.values) == ([1, 2], [1.5, 4.0])
     assert (line.low, line.high) == ([1.0, 3.0], [2.0, 5.0])
 
 
@@ -94,7 +94,8 @@ def test_settings_of_a_variant_stand_below_its_name():
     assert ">gssl</text>" in drawn
     assert ">gate=frozen (single)</text>" in drawn
     assert (
-        'aria-label="Difference to the baseline with its interval: gssl:gate=frozen (single), sla"' in drawn
+        'aria-label="Difference in top-1 to the baseline with its interval: gssl:gate=frozen (single), sla"'
+        in drawn
     )
 
 

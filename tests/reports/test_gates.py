@@ -95,8 +95,8 @@ def test_a_study_shows_the_mean_of_each_gated_variant_at_each_budget(read_page):
 
 def test_variants_share_a_legend_and_their_tasks_colours():
     gates = {"gssl": {"a": [0.5], "b": [0.5]}, "gssl-flip": {"b": [0.3], "c": [0.7]}}
-    runs = [{"method": method, "epochs": [1], "gate": gate} for method, gate in gates.items()]
-    drawn = gate_charts("gate", [*runs, {"method": "sla", "epochs": [1]}])
+    runs = [{"method": method, "at": [1], "gate": gate} for method, gate in gates.items()]
+    drawn = gate_charts("gate", [*runs, {"method": "sla", "at": [1]}])
     assert re.findall(r'swatch (c\d)"></span>(\w)', drawn) == [("c1", "a"), ("c2", "b"), ("c3", "c")]
     assert alternatives(drawn) == [
         "Gate weights over training: a 50 %, b 50 %",

@@ -104,7 +104,7 @@ def test_a_failed_run_does_not_stop_the_others(
             raise fault
         return real(config, data)
 
-    monkeypatch.setattr(execute.experiment, "train", fail_on_sla)
+    monkeypatch.setattr(experiment, "train", fail_on_sla)
     study = compare(settings(tmp_path), ("sla", "baseline"), seeds=1)
     assert study["failures"] == [f"sla-epochs1-seed0: {line}"]
     assert [r["method"] for r in study["rows"]] == ["baseline"]

@@ -8,9 +8,12 @@ import torch
 from pretask.data import ImageData
 from pretask.data.images import ArrayImages, LabelledImages
 from pretask.errors import PretaskError
-from pretask.studies.plan import EQUAL_COMPUTE, EQUAL_EPOCHS, cell_config, check_plan, make_plan
+from pretask.studies.plan import EQUAL_COMPUTE, EQUAL_EPOCHS, EQUAL_STEPS, cell_config, make_plan
 from pretask.studies.variants import parse_variants
-from pretask.training.config_files import from_flat
+from pretask.studies.work import work_of
+from pretask.training.config_files import build_config, from_flat
+from pretask.training.episodes_config import FewShotConfig
+from pretask.training.pretrain_config import PretrainConfig
 
 METHODS = ("baseline", "da", "sla")
 
@@ -25,12 +28,13 @@ def pictures(channels: int = 3, size: tuple[int, int] = (16, 16)) -> ImageData:
 
 def plan(methods=METHODS, seeds=2, equal_compute=True, data=None, **settings):
     config = from_flat({"epochs": 10, "backbone": "resnet8", **settings})
-    check_plan(config, seeds)
-    return make_plan(config, parse_variants(methods, config), seeds, equal_compute, data or pictures())
+    variants = parse_variants(methods, config)
+    work = work_of(config, variants, data or pictures())
+    return make_plan(config, variants, seeds, work if equal_compute else None)
 
 
 def epochs(made, budget):
-    return {variant.name: count for variant, count in made.epochs[budget].items()}
+    return {variant.name: count for variant, count in made.lengths[budget].items()}
 
 
 def test_equal_compute_gives_each_method_the_same_passes() -> None:
@@ -74,7 +78,7 @@ def test_cells_differ_in_method_seed_and_length_only() -> None:
     config = from_flat({"epochs": 10, "lr": 0.3})
     cell = plan().cells()[-1]
     made = cell_config(config, cell, "runs/study")
-    assert (made.method.method, made.session.seed, made.optim.epochs) == (cell.method, cell.seed, cell.epochs)
+    assert (made.method.method, made.session.seed, made.optim.epochs) == (cell.method, cell.seed, cell.length)
     assert (made.optim.lr, made.session.runs, made.session.name) == (0.3, "runs/study", cell.name)
 
 
@@ -86,6 +90,37 @@ def test_a_variant_has_settings_of_its_own() -> None:
     assert (asked.method, asked.gate, asked.gate_weights) == ("gssl", ("fixed",), (1.0, 2.0, 3.0))
     assert (asked.pretext_weight, asked.pretexts) == (0.3, ("lorot-e", "patch-flip", "patch-color"))
     assert variant.folder.startswith("gssl-gate-fixed-gate-weights-1-2-3-pretext_weight-0.3-")
+
+
+def test_a_study_may_count_in_steps() -> None:
+    """FixMatch sees 1 + 3 images per label, the 3 of them twice: 7 passes where the baseline makes one."""
+    made = plan(("baseline", "fixmatch", "sla"), steps=70, unlabelled_ratio=3)
+    assert epochs(made, EQUAL_STEPS) == {"baseline": 70, "fixmatch": 70, "sla": 70}
+    assert epochs(made, EQUAL_COMPUTE) == {"baseline": 490, "fixmatch": 70, "sla": 122}
+    config = from_flat({"steps": 70, "unlabelled_ratio": 3})
+    lengths = {cell.name: cell_config(config, cell, "r").optim.steps for cell in made.cells()}
+    assert lengths["baseline-steps490-seed0"] == 490
+    assert lengths["fixmatch-steps70-seed1"] == 70
+
+
+def test_pre_trainings_and_heads_are_variants_too() -> None:
+    pretraining = build_config(PretrainConfig, {})
+    first, second = parse_variants(["byol", "trimix:base=simclr:extraction_weight=0.5"], pretraining)
+    assert first.config(pretraining).pretraining.method == "byol"
+    asked = second.config(pretraining).pretraining
+    assert (asked.method, asked.base, asked.extraction_weight) == ("trimix", "simclr", 0.5)
+    episodes = build_config(FewShotConfig, {})
+    (turned,) = parse_variants(["ridge:pretexts=rotation,color"], episodes)
+    assert turned.config(episodes).episodes.head == "ridge"
+    assert turned.config(episodes).episodes.pretexts == ("rotation", "color")
+    for config, text, message in (
+        (pretraining, "byoll", "did you mean 'byol'"),
+        (pretraining, "byol:epochs=3", "which a study gives to all alike"),
+        (episodes, "means", "few-shot head"),
+        (episodes, "ridge:shots=3", "which a study gives to all alike"),
+    ):
+        with pytest.raises(PretaskError, match=message):
+            parse_variants([text], config)
 
 
 def test_several_gates_are_variants_of_the_methods_that_have_one() -> None:
@@ -108,7 +143,7 @@ def test_several_gates_are_variants_of_the_methods_that_have_one() -> None:
         ({"methods": ("sla:epochs=3",)}, "which a study gives to all alike: type --epochs"),
         ({"methods": ("sla:per-class=3",)}, "type --per-class"),
         ({"seeds": 0}, "at least one seed"),
-        ({"steps": 100}, "--epochs instead of --steps"),
+        ({"methods": ("baseline", "fixmatch")}, "type --steps instead of --epochs"),
     ],
 )
 def test_impossible_plans_are_refused(arguments, message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from pretask.evaluation.run import FEATURES, evaluate_run, uses_features
 from pretask.files import write_json
 from pretask.methods import read_card
 from pretask.training.config import RunConfig
-from pretask.training.config_files import override, to_flat
+from pretask.training.config_files import from_flat, override, to_flat
 from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.run_folder import RunFolder
 
@@ -38,7 +38,7 @@ class Judging:
     protocols: tuple[str, ...] = ("knn", "linear")
     label_fractions: tuple[float, ...] = (0.01, 0.1)
     transfer: tuple[str, ...] = ()
-    tuning: RunConfig = field(default_factory=RunConfig)
+    tuning: RunConfig = field(default_factory=lambda: tuning_config({}))
     metric: Metric = "top1"
 
     def check(self) -> None:
@@ -102,7 +102,7 @@ class Asked:
                 found = evaluate_run(self.folder, missing, data=source, seed=self.seed)
                 write_json(self._probe_file(source), {**known, **found["protocols"]})
         for fraction, source in self._tunings():
-            experiment.train(self._tuning_config(fraction, source))
+            experiment.train(self._fine_tuning(fraction, source))
 
     def scores(self) -> tuple[dict[str, float], dict[str, str]]:
         """Return the score and the protocol of each column, from disk."""
@@ -149,7 +149,7 @@ class Asked:
         where = "" if source is None else f"-{Path(source).stem}"
         return self.folder.with_name(f"{self.folder.name}-tuned{where}-{fraction:g}")
 
-    def _tuning_config(self, fraction: float, source: str | None) -> RunConfig:
+    def _fine_tuning(self, fraction: float, source: str | None) -> RunConfig:
         of_study, card, folder = to_flat(self.config), read_card(self.folder), self._tuned(fraction, source)
         session = {key: of_study[key] for key in ("device", "threads")}
         data = {key: of_study[key] for key in (*_SHARED, *_OWN)}
@@ -159,6 +159,15 @@ class Asked:
             self.judging.tuning, **data, **session, label_fraction=fraction, backbone=card.backbone,
             init=str(self.folder), seed=self.seed, name=folder.name, runs=str(folder.parent),
         )  # fmt: skip
+
+
+def tuning_config(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
+    """Return how to fine-tune, from a flat mapping: plain training with labels unless it names another method.
+
+    Raises:
+        PretaskError: see `build_config`.
+    """
+    return from_flat({"method": "baseline", **values}, source)
 
 
 def head_score(results: dict[str, Any], metric: Metric) -> float:

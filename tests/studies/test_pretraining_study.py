@@ -1,0 +1,136 @@
+"""A small study of pre-training on digits: what it asks, what it leaves, what it does not make again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from command_line import CommandLine, flags
+from pretask import experiment, pretraining_run
+from pretask.errors import PretaskError
+from pretask.studies.judging import Judging, tuning_config
+from pretask.studies.pretraining import compare_pretraining
+from pretask.training.build import build_data
+from pretask.training.build_pretraining import build_objective
+from pretask.training.config_files import build_config, load_any_config
+from pretask.training.pretrain_config import PretrainConfig
+
+METHODS = ("byol", "trimix:consistency_weight=0", "random", "supervised")
+TUNING = {"epochs": 1, "batch_size": 32, "lr": 0.05, "selection": "last", "precision": "fp32"}
+JUDGING = Judging(label_fractions=(0.5,), tuning=tuning_config(TUNING))
+
+
+def settings(folder: Path, **more: object) -> PretrainConfig:
+    small = {
+        "data": "digits", "backbone": "resnet8", "epochs": 2, "batch_size": 256, "warmup_epochs": 0, "hidden_size": 32,
+        "embedding_size": 16, "threads": 1, "device": "cpu", "precision": "fp32", "runs": str(folder), "name": "study",
+    }  # fmt: skip
+    return build_config(PretrainConfig, {**small, **more})
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("pretraining-study")
+    return compare_pretraining(settings(folder), METHODS, JUDGING, seeds=2, equal_compute=True)
+
+
+def test_every_backbone_is_asked_the_same_at_both_budgets(study) -> None:
+    rows = {(row["budget"], row["method"]): row for row in study["rows"]}
+    asked = ["knn", "knn-20", "linear", "50 % labels"]
+    for budget, epochs in (("equal-epochs", 2), ("equal-compute", 3)):
+        assert list(rows[budget, "byol"]["scores"]) == asked and rows[budget, "byol"]["length"] == epochs
+        assert list(rows[budget, METHODS[1]]["scores"]) == list(rows[budget, "random"]["scores"]) == asked
+        assert list(rows[budget, "supervised"]["scores"]) == [*asked[:3], "own head"]
+        assert rows[budget, "byol"]["differences"]["knn"] is None
+        assert rows[budget, "random"]["differences"]["linear"]["n"] == 2
+    assert rows["equal-epochs", METHODS[1]]["cost"] == pytest.approx(11 / 8)
+    assert (study["reference"], study["failures"]) == ("byol", [])
+
+
+def test_scores_are_those_of_the_runs(study) -> None:
+    folder = Path(study["folder"])
+    row = next(row for row in study["rows"] if row["method"] == "byol")
+    for seed in (0, 1):
+        run = folder / f"byol-epochs2-seed{seed}"
+        probes = json.loads((run / "probes.json").read_text())
+        assert row["scores"]["linear"]["values"][seed] == probes["linear"]["inferences"]["features"]["top1"]
+        tuned = json.loads((folder / f"{run.name}-tuned-0.5" / "results.json").read_text())
+        top1 = tuned["inferences"]["single"]["selected"]["test"]["top1"]
+        assert row["scores"]["50 % labels"]["values"][seed] == top1
+        config = load_any_config(folder / f"{run.name}-tuned-0.5" / "config.yaml")
+        assert (config.backbone.init, config.data.label_fraction) == (str(run), 0.5)
+        assert config.method.method == "baseline"
+
+
+def test_all_start_from_the_weights_of_the_random_control(study) -> None:
+    folder = Path(study["folder"])
+    weights = load_file(folder / "random-seed1" / "model.safetensors")
+    config = load_any_config(folder / "byol-epochs2-seed1" / "config.yaml")
+    start = build_objective(config, build_data(config)).backbone.state_dict()
+    assert weights.keys() == {f"backbone.{name}" for name in start}
+    assert all(torch.equal(weights[f"backbone.{name}"], value) for name, value in start.items())
+
+
+def test_what_a_study_leaves_behind(study) -> None:
+    folder = Path(study["folder"])
+    assert json.loads((folder / "study.json").read_text())["rows"] == study["rows"]
+    table, page = (folder / "table.md").read_text(), (folder / "report.html").read_text()
+    assert "### Equal epochs: difference to byol" in table and "own head" in table
+    assert "nearest training images name the right class" in page and "linear/1" in page
+
+
+def test_a_finished_study_makes_nothing_again_but_what_is_newly_asked(
+    study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a finished run was started")
+
+    monkeypatch.setattr(pretraining_run, "pretrain", refuse)
+    monkeypatch.setattr(experiment, "train", refuse)
+    runs = Path(study["folder"]).parent
+    again = compare_pretraining(settings(runs), METHODS, JUDGING, seeds=2, equal_compute=True)
+    assert again["rows"] == study["rows"]
+    monkeypatch.undo()
+    more = Judging(("knn", "linear", "ridge"), (0.5,), tuning=tuning_config(TUNING))
+    wider = compare_pretraining(settings(runs), METHODS, more, seeds=2, equal_compute=True)
+    before, after = study["rows"][0]["scores"], wider["rows"][0]["scores"]
+    assert list(after) == ["knn", "knn-20", "linear", "ridge", "50 % labels"]
+    assert all(after[name] == value for name, value in before.items())
+
+
+def test_transfer_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tuning = tmp_path / "tuning.yaml"
+    tuning.write_text("epochs: 1\nbatch_size: 32\nselection: last\n")
+    small = {
+        "data": "digits", "backbone": "resnet8", "epochs": 1, "batch_size": 256, "warmup_epochs": 0, "hidden_size": 32,
+        "embedding_size": 16, "threads": 1, "device": "cpu", "runs": tmp_path, "name": "study", "seeds": 1,
+        "methods": ("simclr",), "protocols": ("ridge",), "label_fractions": ("0.5",), "transfer": ("digits",),
+        "tuning": tuning, "metric": "balanced",
+    }  # fmt: skip
+    out = CommandLine(capsys).well("compare-pretraining", *flags(small))
+    assert "Equal epochs, transfer to digits" in out and "balanced accuracy in %" in out
+    study = json.loads((tmp_path / "study" / "study.json").read_text())
+    scores = study["rows"][0]["scores"]
+    assert scores["ridge"] == scores["ridge, digits"] and "50 % labels, digits" in scores
+
+
+@pytest.mark.parametrize(
+    ("methods", "judging", "message"),
+    [
+        (("byol",), {"protocols": ("accuracy",)}, "accuracy is not for pre-trained backbones"),
+        (("byol",), {"protocols": ("lineer",)}, "did you mean 'linear'"),
+        (("byol",), {"label_fractions": (10.0,)}, "10 is no share of labels"),
+        (("byol",), {"protocols": (), "label_fractions": ()}, "something to judge by"),
+        (("byol",), {"transfer": ("a/x.npz", "b/x.npz")}, "two data sets of one name"),
+        (("random",), {}, "a study needs different methods"),
+        (("trimix:base=byoll",), {}, "did you mean 'byol'"),
+    ],
+)
+def test_impossible_studies_are_refused(tmp_path: Path, methods, judging, message: str) -> None:
+    with pytest.raises(PretaskError, match=message):
+        compare_pretraining(settings(tmp_path), methods, Judging(**judging), seeds=1)
+    assert not list(tmp_path.iterdir())
