@@ -17,7 +17,7 @@ from pretask.training.config import RunConfig
 from pretask.training.config_files import from_flat, to_flat
 from pretask.training.optim import lr_schedule, training_length
 
-NAMES = [name for name in recipe_names() if not name.startswith("pretrain-")]
+NAMES = [name for name in recipe_names() if not name.startswith(("pretrain-", "few-shot-"))]
 OWN = {
     "method",
     "pretexts",

@@ -60,3 +60,20 @@ def test_optimizers() -> None:
     set_lr(adamw, 0.5)
     assert {g["lr"] for g in adamw.param_groups} == {0.5}
     assert isinstance(adamw, torch.optim.AdamW)
+
+
+def test_lars_by_hand() -> None:
+    """Weights step by 0.001·‖w‖ / (‖g‖ + wd·‖w‖) of their decayed gradient; biases by their gradient alone."""
+    network = nn.Linear(2, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[3.0, 4.0]]))
+        network.bias.fill_(1.0)
+    lars = make_optimizer(
+        network, OptimConfig(optimizer="lars", lr=2.0, weight_decay=0.1, momentum=0.9, nesterov=False)
+    )
+    network.weight.grad, network.bias.grad = torch.tensor([[0.0, 2.0]]), torch.tensor([0.25])
+    lars.step()
+    trust = 0.001 * 5 / (2 + 0.1 * 5)
+    expected = torch.tensor([[3 - 2 * trust * 0.3, 4 - 2 * trust * 2.4]])
+    torch.testing.assert_close(network.weight.data, expected)
+    torch.testing.assert_close(network.bias.data, torch.tensor([0.5]))

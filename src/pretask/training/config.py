@@ -129,8 +129,8 @@ class OptimConfig:
     """optimisation steps, instead of epochs"""
     batch_size: int = 128
     """images in a step, on each process"""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """sgd with momentum, or adamw"""
+    optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
+    """sgd with momentum, adamw, or lars, which is sgd for large batches"""
     lr: float = 0.1
     """highest learning rate"""
     momentum: float = 0.9
@@ -138,7 +138,7 @@ class OptimConfig:
     nesterov: bool = True
     """Nesterov momentum for sgd"""
     weight_decay: float = 5e-4
-    """on all weights with sgd; not on biases and normalisation with adamw"""
+    """on all weights with sgd; not on biases and normalisation with adamw and lars"""
     schedule: Literal["cosine", "step", "one-cycle", "constant"] = "cosine"
     """how the learning rate moves after the warm-up"""
     warmup_epochs: float = 1.0

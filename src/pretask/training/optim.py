@@ -17,21 +17,28 @@ if TYPE_CHECKING:
 
 
 def make_optimizer(method: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Return SGD or AdamW over the method's weights; fused where the device offers it."""
-    fused = next(method.parameters()).is_cuda
-    if config.optimizer == "adamw":
-        from timm.optim._param_groups import param_groups_weight_decay  # importing timm takes seconds
+    """Return SGD, AdamW or LARS over the method's weights; fused where the device offers it.
 
-        groups = param_groups_weight_decay(method, config.weight_decay)
+    LARS (You et al., arXiv 1708.03888) scales each layer's step to its weights; biases and normalisation are stepped
+    as by SGD, without decay, as pre-training has it (Grill et al., arXiv 2006.07733, appendix C).
+    """
+    fused = next(method.parameters()).is_cuda
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            method.parameters(),
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.nesterov and config.momentum > 0,
+            weight_decay=config.weight_decay,
+            fused=fused,
+        )
+    from timm.optim import Lars, param_groups_weight_decay  # importing timm takes seconds
+
+    groups = param_groups_weight_decay(method, config.weight_decay)
+    if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=fused)
-    return torch.optim.SGD(
-        method.parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov and config.momentum > 0,
-        weight_decay=config.weight_decay,
-        fused=fused,
-    )
+    nesterov = config.nesterov and config.momentum > 0
+    return Lars(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
 
 
 def training_length(config: OptimConfig, steps_per_epoch: int) -> tuple[int, int]:
