@@ -98,7 +98,9 @@ def compare_pretraining(
     }
     trials = [
         Trial(candidate.asked.folder.name, candidate.finished, partial(_make_and_judge, candidate))
-        for candidate in (*beside.values(), *runs.values())
+        for candidate in sorted(
+            (*beside.values(), *runs.values()), key=lambda candidate: candidate.asked.seed
+        )
     ]
     announce(console, plan, folder, len(trials), sum(trial.finished for trial in trials))
     failures = execute(trials, jobs, console)
