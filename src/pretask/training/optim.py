@@ -32,7 +32,8 @@ def make_optimizer(method: nn.Module, config: OptimConfig) -> torch.optim.Optimi
             weight_decay=config.weight_decay,
             fused=fused,
         )
-    from timm.optim import Lars, param_groups_weight_decay  # importing timm takes seconds
+    from timm.optim._param_groups import param_groups_weight_decay  # importing timm takes seconds
+    from timm.optim.lars import Lars
 
     groups = param_groups_weight_decay(method, config.weight_decay)
     if config.optimizer == "adamw":
