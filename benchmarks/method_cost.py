@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 
 from pretask import MethodParts, create_backbone, create_method
 from pretask.backbones import Backbone
+from pretask.benchmarks.timing import interleave, ratio
 from pretask.methods import Trainee
 from pretask.pretraining import ObjectiveParts, create_objective, get_strength, objective_names
 from pretask.training.config import OptimConfig
@@ -74,24 +74,20 @@ def main() -> None:
     torch.set_flush_denormal(True)
     names = list(dict.fromkeys([args.reference, *args.methods]))
     made = {name: stepper(name, args.backbone, args.batch_size, args.image_size, None) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for round_ in range(args.rounds + 1):
-        for name in names if round_ % 2 else reversed(names):
-            started = time.perf_counter()
-            made[name][0]()
-            if round_:  # the first round warms up
-                times[name].append(time.perf_counter() - started)
+    seconds = interleave({name: step for name, (step, _) in made.items()}, args.rounds, torch.device("cpu"))
     print(
         f"{args.backbone}, batch {args.batch_size}, {args.image_size}x{args.image_size}, {args.threads} threads"
     )
     print(f"{'method':<12} {'step ms':>8} {'x ' + args.reference:>10} {'quartiles':>15} {'passes':>7}")
     rows = {}
     for name in names:
-        ratios = [own / base for own, base in zip(times[name], times[args.reference], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        step = 1000 * statistics.median(times[name])
-        rows[name] = {"step_ms": step, "ratio": middle, "quartiles": [low, high], "passes": made[name][1]}
-        print(f"{name:<12} {step:8.1f} {middle:10.3f} {low:7.3f}-{high:.3f} {made[name][1]:7.2f}")
+        cost, step = ratio(seconds[name], seconds[args.reference]), 1000 * statistics.median(seconds[name])
+        rows[name] = {
+            "step_ms": step, "ratio": cost.median, "quartiles": [cost.low, cost.high], "passes": made[name][1],
+        }  # fmt: skip
+        print(
+            f"{name:<12} {step:8.1f} {cost.median:10.3f} {cost.low:7.3f}-{cost.high:.3f} {made[name][1]:7.2f}"
+        )
     if args.json:
         args.json.write_text(json.dumps({"settings": vars(args) | {"json": None}, "rows": rows}, indent=1))
 

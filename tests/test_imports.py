@@ -27,7 +27,8 @@ FLOORS = (
     {"workplace"},
     {"experiment", "pretraining_run", "few_shot_run", "prediction", "export"},
     {"studies"},
-    {"demo", "recipes", "catalogue", "results_text", "flags", "cli", "__main__"},
+    {"benchmarks"},
+    {"demo", "recipes", "catalogue", "results_text", "flags", "app", "commands", "cli", "__main__"},
 )
 FLOOR = {part: level for level, parts in enumerate(FLOORS) for part in parts}
 # The command line prints help from these, which import nothing but each other.
@@ -37,6 +38,12 @@ LIGHT = {
     "pretask.training.episodes_config",
     "pretask.errors",
     "pretask.flags",
+    "pretask.app",
+    "pretask.commands",
+    "pretask.commands.machine",
+    "pretask.commands.models",
+    "pretask.commands.studies",
+    "pretask.commands.training",
 }
 
 

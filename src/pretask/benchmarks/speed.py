@@ -1,0 +1,189 @@
+"""What this machine does with a training step, how far from its limit, and against a plain loop."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from pretask.benchmarks.ceilings import Ceilings, measure_ceilings
+from pretask.benchmarks.plain_loop import PlainLoop, pil_batches
+from pretask.benchmarks.steps import TrainingSteps, made_up_data
+from pretask.benchmarks.timing import interleave, ratio
+from pretask.benchmarks.work import Work
+from pretask.data import ImageData
+from pretask.data.fitting import fit
+from pretask.errors import PretaskError
+from pretask.studies.variants import parse_variants
+from pretask.training.build import build_data
+from pretask.training.config import RunConfig
+from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
+from pretask.training.display import say
+from pretask.training.ranges import check_ranges
+from pretask.training.run_folder import describe_environment
+
+SIDE, CHANNELS, CLASSES, BATCHES = 32, 3, 10, 8
+PLAIN_LOOP, RESIDENT, DATALOADER = "plain loop", "loader of the run", "torchvision + DataLoader"
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def measure_speed(
+    config: RunConfig,
+    methods: tuple[str, ...] = ("baseline", "sla"),
+    rounds: int = 5,
+    per_round: int = 4,
+    plain: bool = True,
+    own_data: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Time training steps of some methods, interleaved, against the machine's ceilings and a plain loop.
+
+    Args:
+        config: backbone, batch, image size and whatever else a run has.
+        methods: as in a study, with settings of their own where wanted; the first is what others are compared with.
+        rounds: how often each piece is timed, after one round that does not count.
+        per_round: steps in each.
+        plain: whether to time the plain loop and its loader too.
+        own_data: train on the images that the configuration names instead of made-up ones.
+        console: where progress is told.
+
+    Returns:
+        {"command", "machine", "settings", "ceilings", "steps", "loaders", "peak_memory"}: seconds are medians over
+        rounds, ratios come with quartiles over rounds.
+
+    Raises:
+        PretaskError: no such device or method, a count below 1, or parts that do not suit each other.
+    """
+    check_ranges(config)
+    if rounds < 1 or per_round < 1:
+        raise PretaskError(
+            f"{rounds} rounds of {per_round} steps time nothing: type --rounds 5 --per-round 4"
+        )
+    device = resolve_device(config.session.device)
+    prepare_host(config.session.threads, device)
+    variants = parse_variants(methods, config)
+    data = build_data(config) if own_data else _made_up(config)
+    pieces = {v.name: TrainingSteps(v.config(config), data, device) for v in variants}
+    ceilings: dict[str, Ceilings] = {
+        precision: measure_ceilings(device, _TYPES[precision])
+        for precision in dict.fromkeys(piece.config.session.precision for piece in pieces.values())
+    }
+    say(console, "ceilings are measured, steps are being timed")
+    work = {name: piece.count() for name, piece in pieces.items()}
+    calls = {name: _repeated(piece.step, per_round) for name, piece in pieces.items()}
+    joint = next((v.name for v in variants if v.method == "sla"), None)
+    if plain:
+        loop = _plain_loop(pieces[variants[0].name].config, data, device, joint is not None)
+        calls[PLAIN_LOOP] = _repeated(loop.step, per_round)
+    seconds = interleave(calls, rounds, device)
+    rows = [
+        _row(name, taken, seconds[variants[0].name], per_round, config) for name, taken in seconds.items()
+    ]
+    for row in rows:
+        if row["method"] in pieces:
+            piece = pieces[row["method"]]
+            row |= _against_ceiling(row["step_seconds"], work[row["method"]], piece, ceilings)
+        else:
+            ours = joint or variants[0].name
+            row |= {"compared_with": ours, "slower_by": asdict(ratio(seconds[PLAIN_LOOP], seconds[ours]))}
+    environment = describe_environment(hardware(device))
+    for piece in pieces.values():
+        piece.close()
+    return {
+        "command": environment.pop("command"),
+        "machine": environment,
+        "settings": {
+            "backbone": pieces[variants[0].name].config.backbone.backbone,
+            "batch_size": config.optim.batch_size,
+            "image_size": list(data.image_size),
+            "channels": data.channels,
+            "rounds": rounds,
+            "steps_per_round": per_round,
+            "data": data.name,
+        },
+        "ceilings": {precision: asdict(found) for precision, found in ceilings.items()},
+        "steps": rows,
+        "loaders": _loaders(pieces[variants[0].name], data, rounds) if plain else {},
+        "peak_memory": peak_memory(device),
+    }
+
+
+def _made_up(config: RunConfig) -> ImageData:
+    asked = config.data
+    count = config.optim.batch_size * BATCHES
+    return made_up_data(count, CLASSES, asked.channels or CHANNELS, asked.image_size or SIDE)
+
+
+def _repeated(step: Callable[[], object], count: int) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(count):
+            step()
+
+    return run
+
+
+def _row(
+    name: str, taken: Sequence[float], reference: Sequence[float], per_round: int, config: RunConfig
+) -> dict[str, Any]:
+    step = statistics.median(taken) / per_round
+    return {
+        "method": name,
+        "step_seconds": step,
+        "images_per_second": config.optim.batch_size / step,
+        "cost": asdict(ratio(taken, reference)),
+    }
+
+
+def _against_ceiling(
+    step: float, work: Work, piece: TrainingSteps, ceilings: dict[str, Ceilings]
+) -> dict[str, Any]:
+    session = piece.config.session
+    bound = ceilings[session.precision].bound(work.flops, work.nbytes)
+    return {
+        "passes": piece.method.passes_per_image,
+        "precision": session.precision,
+        "compile": session.compile,
+        "flops": work.flops,
+        "nbytes": work.nbytes,
+        "bound_seconds": bound,
+        "share_of_ceiling": bound / step,
+        "wait_share": piece.wait_share,
+    }
+
+
+def _pixels(data: ImageData, count: int) -> tuple[Tensor, Tensor]:
+    """Return images uint8 [n, C, H, W] of the data, as the plain loop holds them, and labels."""
+    rows = torch.arange(min(count, len(data.train)))
+    images = torch.stack([fit(data.train.images.read(int(row)), data.image_size) for row in rows])
+    return images, data.train.labels[rows]
+
+
+def _plain_loop(config: RunConfig, data: ImageData, device: torch.device, joint: bool) -> PlainLoop:
+    images, labels = _pixels(data, config.optim.batch_size * BATCHES)
+    return PlainLoop(config.backbone.backbone, images, labels, config.optim.batch_size, device, joint=joint)
+
+
+def _loaders(piece: TrainingSteps, data: ImageData, rounds: int) -> dict[str, Any]:
+    """Time batches alone, cropped, mirrored and normalised: the run's loader against one image at a time."""
+    size = piece.config.optim.batch_size
+    normalize = piece.method.encoder.normalize
+    plain = pil_batches(*_pixels(data, size * BATCHES), size, workers=2)
+
+    def ours() -> None:
+        for _ in range(BATCHES):
+            normalize(next(piece.batches).images)
+
+    def theirs() -> None:
+        for _ in range(BATCHES):
+            next(plain)
+
+    seconds = interleave({RESIDENT: ours, DATALOADER: theirs}, rounds, piece.device)
+    return {
+        name: {"images_per_second": BATCHES * size / statistics.median(taken)}
+        for name, taken in seconds.items()
+    } | {"faster_by": asdict(ratio(seconds[DATALOADER], seconds[RESIDENT]))}

@@ -1,0 +1,96 @@
+"""Training steps as `pretask train` makes them, on images without meaning, for timing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pretask.benchmarks.work import Work, count_work
+from pretask.data import ArrayImages, ImageData, LabelledImages
+from pretask.data.batches import Batch
+from pretask.training.build import build_loader, build_method, resolve
+from pretask.training.config import RunConfig
+from pretask.training.device import prepare_host
+from pretask.training.meter import Meter
+from pretask.training.optim import make_optimizer
+
+
+def made_up_data(count: int, classes: int, channels: int, side: int, seed: int = 0) -> ImageData:
+    """Return random pixels with random labels: what a step costs does not depend on what images show."""
+    draws = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8, generator=draws)
+    labels = torch.arange(count) % classes
+    names = tuple(map(str, range(classes)))
+    statistics = (0.5,) * channels, (0.25,) * channels
+    train = LabelledImages(ArrayImages(images), labels)
+    return ImageData("made up", train, None, None, names, channels, (side, side), *statistics, "crop-flip")
+
+
+class TrainingSteps:
+    """Steps of one method, batches included, with everything that the configuration leaves open decided.
+
+    Args:
+        config: the run; what it leaves open is decided as for a training.
+        data: what it trains on.
+        device: where.
+
+    Attributes:
+        config: as decided.
+        wait_share: of the time in `step` so far, the share that went by waiting for batches.
+    """
+
+    def __init__(self, config: RunConfig, data: ImageData, device: torch.device) -> None:
+        prepare_host(config.session.threads, device)
+        self.config = resolve(config, data, device)
+        self.device, self._waited, self._spent = device, 0.0, 0.0
+        method = build_method(self.config, data).to(device)
+        if self.config.session.channels_last:
+            method = method.to(memory_format=torch.channels_last)
+        self.method = method.train()
+        self.optimizer = make_optimizer(method, self.config.optim)
+        self.model: Any = torch.compile(method) if self.config.session.compile == "yes" else method
+        self.loader = build_loader(self.config, data, device, 0, 1)
+        self.batches, self.meter = self._endless(), Meter()
+
+    def _endless(self) -> Iterator[Batch]:
+        epoch = 0
+        while True:
+            yield from self.loader.epoch(epoch)
+            epoch += 1
+
+    def step(self) -> None:
+        """Take a batch and train on it."""
+        started = time.perf_counter()
+        batch = next(self.batches)
+        self._waited += time.perf_counter() - started
+        self.train_on(batch.images, batch.labels)
+        self._spent += time.perf_counter() - started
+
+    @property
+    def wait_share(self) -> float:
+        return self._waited / max(self._spent, 1e-9)
+
+    def train_on(self, images: Tensor, labels: Tensor, counted: bool = False) -> None:
+        """Make one step; nothing is read from the device. To be counted, it is not compiled."""
+        model = self.method if counted else self.model
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.config.session.precision == "bf16"
+        ):
+            parts = model(images, labels)
+        parts["loss"].backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.meter.add(parts)
+
+    def count(self) -> Work:
+        """Return what a step asks of the machine, without making the batch."""
+        batch = next(self.batches)
+        return count_work(lambda: self.train_on(batch.images, batch.labels, counted=True))
+
+    def close(self) -> None:
+        """Stop the loader's processes."""
+        self.loader.close()

@@ -1,0 +1,152 @@
+"""Commands that use a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pretask.app import app, open_console, print_lines
+
+
+@app.command
+def evaluate(
+    run: Path,
+    /,
+    *,
+    protocol: tuple[str, ...] = ("accuracy",),
+    inference: str | None = None,
+    split: Literal["test", "validation", "train"] = "test",
+    data: str | None = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    epsilon: float | None = None,
+    per_class: int | None = None,
+    label_fraction: float | None = None,
+    seed: int | None = None,
+    format: Literal["table", "json"] = "table",
+) -> None:
+    """Evaluate a run by one or more protocols, for each of its inferences; attacks for its default one.
+
+    The protocols knn, linear and ridge use the features alone: they need no class head, and take data of any classes.
+
+    Parameters
+    ----------
+    run
+        a run folder
+    protocol
+        names of evaluators
+    inference
+        one way to answer; all that the run offers where not given, and its default one under attack
+    split
+        of the run's data
+    data
+        other data in place of the run's: with the same classes, taken as it is; of any classes, and split as for a
+        training, for knn, linear and ridge
+    batch_size
+        images in a forward pass
+    device
+        auto, cpu or cuda
+    epsilon
+        how far an attack may go, in 255ths of the pixel range: 8 is 8/255; the protocol's own where not given
+    per_class
+        training images of each class that knn, linear and ridge may learn from
+    label_fraction
+        the same as a fraction of each class
+    seed
+        chooses these images; the run's own where not given
+    format
+        table for people, json for programs
+    """
+    from pretask.evaluation.run import evaluate_run
+    from pretask.results_text import evaluation_lines
+
+    figures = evaluate_run(
+        run,
+        protocol,
+        inference,
+        split,
+        data,
+        batch_size,
+        device,
+        epsilon=None if epsilon is None else epsilon / 255,
+        per_class=per_class,
+        label_fraction=label_fraction,
+        seed=seed,
+    )
+    print_lines(evaluation_lines(figures, format), open_console())
+
+
+@app.command
+def predict(
+    run: Path,
+    /,
+    *images: Path,
+    inference: str | None = None,
+    top: int = 1,
+    format: Literal["table", "csv", "json"] = "table",
+    skip_bad: bool = False,
+    device: str = "auto",
+) -> None:
+    """Label images by a trained run.
+
+    Parameters
+    ----------
+    run
+        a run folder or an export
+    images
+        picture files, or folders of them
+    inference
+        one way to answer; the run's default where not given
+    top
+        classes to name for each image
+    format
+        table for people, csv or json for programs
+    skip_bad
+        leave out images that cannot be read, and say how many
+    device
+        auto, cpu or cuda
+    """
+    from rich.console import Console
+
+    from pretask.prediction import predict as label
+    from pretask.results_text import prediction_lines
+
+    # What was left out goes to the error stream: the answers may be read by a program.
+    answers = label(
+        run,
+        images,
+        inference=inference,
+        top=top,
+        skip_bad=skip_bad,
+        device=device,
+        console=Console(stderr=True),
+    )
+    print_lines(prediction_lines(answers, format), open_console())
+
+
+@app.command
+def export(
+    run: Path,
+    /,
+    to: Path | None = None,
+    *,
+    inference: str | None = None,
+    format: Literal["safetensors"] = "safetensors",
+) -> None:
+    """Write the deployable classifier of a run with its model card.
+
+    Parameters
+    ----------
+    run
+        a run folder
+    to
+        folder to write; the run's name and inference where not given
+    inference
+        the way to answer; the run's default where not given
+    format
+        of the weights
+    """
+    from pretask.export import export_safetensors
+
+    folder = export_safetensors(run, to, inference)
+    print_lines([f"wrote {folder}: model.safetensors, model.json, README.md"], open_console())
