@@ -187,6 +187,8 @@ class SessionConfig:
     """steps between checkpoints, instead of seconds"""
     log_every: int = 20
     """steps between readings of loss and accuracy from the device"""
+    profile: int = 0
+    """first steps to profile: a trace, and a table of where their time went, in the run folder"""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,17 @@ class RunConfig:
 
 
 MAY_DIFFER_ON_RESUME = frozenset(
-    {"name", "runs", "threads", "workers", "checkpoint_seconds", "checkpoint_steps", "log_every", "data_root"}
+    {
+        "name",
+        "runs",
+        "threads",
+        "workers",
+        "checkpoint_seconds",
+        "checkpoint_steps",
+        "log_every",
+        "profile",
+        "data_root",
+    }
 )
 """Keys that do not change what a run computes."""
 

@@ -28,6 +28,7 @@ from pretask.training.display import Display
 from pretask.training.distributed import share_batch_statistics
 from pretask.training.meter import Meter
 from pretask.training.optim import lr_schedule, make_average, make_optimizer, set_lr, training_length
+from pretask.training.profiling import StepProfile
 from pretask.training.run_folder import RunFolder
 from pretask.training.signals import stop_requests
 from pretask.training.snapshot import Position, restore_snapshot, save_snapshot
@@ -88,32 +89,40 @@ def fit(
         require_sound()
         save_snapshot(folder.checkpoint, method, optimizer, average, position, meter, accelerator)
 
-    with Display(console, title, total, position.step) as display, stop_requests() as stop_requested:
+    with (
+        Display(console, title, total, position.step) as display,
+        stop_requests() as stop_requested,
+        StepProfile(session.profile, folder.path, device) as profile,
+    ):
         saved_at = time.perf_counter()
         for epoch in range(position.epoch, epochs):
             model.train()
             method.set_progress(min(1.0, epoch * len(loader) / total))
             clock = time.perf_counter()
             started, seen, waited = clock, position.images, position.waited
-            for batch in loader.epoch(epoch, start=position.batch):
+            for batch in profile.batches(loader.epoch(epoch, start=position.batch)):
                 position.waited += time.perf_counter() - clock
                 set_lr(optimizer, learning_rate(position.step))
                 images, labels = batch.images, batch.labels
                 if prepare is not None:
                     images, labels = prepare(method, images, labels)
-                with torch.autocast(device.type, torch.bfloat16, enabled=session.precision == "bf16"):
+                autocast = torch.autocast(device.type, torch.bfloat16, enabled=session.precision == "bf16")
+                with profile.phase("forward"), autocast:
                     parts = model(images, labels)
-                accelerator.backward(parts["loss"])
-                if optim.clip_grad_norm is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad_norm)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+                with profile.phase("backward"):
+                    accelerator.backward(parts["loss"])
+                with profile.phase("update"):
+                    if optim.clip_grad_norm is not None:
+                        accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad_norm)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
                 position.step += 1
                 position.batch += 1
                 position.images += len(batch.labels) * accelerator.num_processes
                 if average is not None:
                     average.update(method, step=position.step)
                 meter.add(parts)
+                profile.step()
 
                 now = time.perf_counter()
                 position.seconds += now - clock

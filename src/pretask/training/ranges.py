@@ -29,7 +29,7 @@ _RANGES: dict[str, _Range] = {
         (
             "validation", "weight_decay", "mixup", "cutmix", "pretext_weight", "distill_weight",
             "warmup_epochs", "warmup_steps", "focal_gamma", "workers", "checkpoint_seconds",
-            "unlabelled_weight", "base_weight", "extraction_weight", "consistency_weight",
+            "unlabelled_weight", "base_weight", "extraction_weight", "consistency_weight", "profile",
         ),
         _NOT_NEGATIVE,
     ),
