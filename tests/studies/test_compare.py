@@ -200,3 +200,18 @@ def test_the_workers_of_a_killed_study_stop_too(tmp_path: Path) -> None:
         time.sleep(0.1)
     assert running_in_group(process.pid) == []
     assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)
+
+
+def test_a_study_in_steps(tmp_path: Path) -> None:
+    """FixMatch beside the baseline on the same labels: equal steps, and as many passes."""
+    asked = settings(tmp_path, epochs=100, steps=4, batch_size=10, unlabelled_ratio=2, eval_every=1000)
+    study = compare(asked, ("baseline", "fixmatch"), seeds=1, equal_compute=True)
+    rows = {(row["budget"], row["method"]): row for row in study["rows"]}
+    assert rows["equal-steps", "baseline"]["steps"] == rows["equal-steps", "fixmatch"]["steps"] == 4
+    assert rows["equal-compute", "baseline"]["steps"] == 20
+    assert rows["equal-steps", "fixmatch"]["cost"] == pytest.approx(5)
+    assert study["unit"] == "steps"
+    assert all(run["at"][-1] in (4, 20) for run in study["curves"])
+    folder = Path(study["folder"])
+    assert "| fixmatch | single | 4 steps |" in (folder / "table.md").read_text()
+    assert "Equal steps" in (folder / "report.html").read_text()
