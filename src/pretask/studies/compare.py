@@ -1,7 +1,8 @@
-"""A study: methods x seeds on the same splits, at equal length and at equal compute."""
+"""Studies of training with labels."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,14 @@ from pretask import experiment
 from pretask.data import ImageData
 from pretask.evaluation.accuracy import Accuracy
 from pretask.reports import write_study_report
-from pretask.studies.execute import Trial, check_jobs, execute, share_threads
-from pretask.studies.folder import (
-    announce,
-    open_cells,
-    provenance,
-    read_finished,
-    study_folder,
-    write_study,
-)
-from pretask.studies.plan import Plan, check_seeds, make_plan
-from pretask.studies.summary import curve, rows
+from pretask.studies.execute import Trial
+from pretask.studies.study import Study
+from pretask.studies.summary import rows
 from pretask.studies.table import markdown_table, print_table
-from pretask.studies.variants import parse_variants
+from pretask.studies.variants import Variant
 from pretask.studies.work import work_of
 from pretask.training.build import build_data, split_data
 from pretask.training.config import RunConfig
-from pretask.training.ranges import check_ranges
 
 
 def compare(
@@ -59,51 +51,56 @@ def compare(
         PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
         Interrupted: the user stopped the study.
     """
-    check_ranges(config)
-    check_seeds(seeds)
-    check_jobs(jobs, at_hand=data is not None)
-    variants = parse_variants(methods, config)
-    shape = split_data(data, config) if data is not None else build_data(config)
-    work = work_of(config, variants, shape)
-    plan = make_plan(config, variants, seeds, work if equal_compute else None)
-    folder = study_folder(config.session, f"compare-{shape.name}")
-    trials = [
-        Trial(cell.name, run.finished, partial(_train, settings, data))
-        for cell, (settings, run) in open_cells(plan, share_threads(config, jobs), folder).items()
-    ]
-    announce(console, plan, folder, len(trials), sum(trial.finished for trial in trials))
-    failures = execute(trials, jobs, console)
+    return LabelledStudy(config, methods, seeds, data).run(equal_compute, jobs, console)
 
-    study = {**collect(plan, folder, config), "failures": failures}
-    if console is not None:
+
+class LabelledStudy(Study[RunConfig]):
+    """A study of training with labels; see `compare`."""
+
+    def __init__(
+        self, config: RunConfig, methods: tuple[str, ...], seeds: int, data: ImageData | None = None
+    ) -> None:
+        super().__init__(config, methods, seeds)
+        self._data = data
+        self._shape = split_data(data, config) if data is not None else build_data(config)
+
+    @property
+    def at_hand(self) -> bool:
+        return self._data is not None
+
+    @property
+    def data_name(self) -> str:
+        return self._shape.name
+
+    def work(self) -> Mapping[Variant, float]:
+        return work_of(self.config, self.variants, self._shape)
+
+    def trials(self, config: RunConfig) -> list[Trial]:
+        return [
+            Trial(cell.name, run.finished, partial(_train, settings, self._data))
+            for cell, (settings, run) in self.cells(config).items()
+        ]
+
+    def collect(self) -> dict[str, Any]:
+        results = {cell: content for cell, (_, content) in self.finished().items()}
+        any_result = next(iter(results.values()))
+        return {
+            "data": any_result["data"],
+            "backbone": any_result["backbone"],
+            "protocol": Accuracy("test").protocol,
+            "selection": any_result["selection"],
+            "rows": rows(self.plan, results),
+            "curves": self.curves(),
+        }
+
+    def print_table(self, study: Mapping[str, Any], console: Console) -> None:
         print_table(study, console)
-    return write_study(study, folder, markdown_table(study), write_study_report, console)
 
+    def markdown(self, study: Mapping[str, Any]) -> str:
+        return markdown_table(study)
 
-def collect(plan: Plan, folder: Path, config: RunConfig) -> dict[str, Any]:
-    """Return the study's content from the run folders that are finished.
-
-    Raises:
-        PretaskError: none is.
-    """
-    finished = read_finished(plan, folder)
-    results = {cell: content for cell, (_, content) in finished.items()}
-    any_result = next(iter(results.values()))
-    return {
-        "name": folder.name,
-        **provenance(config.session),
-        "data": any_result["data"],
-        "backbone": any_result["backbone"],
-        "protocol": Accuracy("test").protocol,
-        "selection": any_result["selection"],
-        "seeds": list(plan.seeds),
-        "reference": plan.reference.name,
-        "unit": plan.unit,
-        "rows": rows(plan, results),
-        "curves": [
-            curve(cell, run.read_metrics(), plan.budgets(cell)) for cell, (run, _) in finished.items()
-        ],
-    }
+    def write_report(self, study: dict[str, Any], path: Path) -> Path:
+        return write_study_report(study, path)
 
 
 def _train(config: RunConfig, data: ImageData | None) -> str:

@@ -83,7 +83,7 @@ def _side_by_side(todo: Sequence[Trial], jobs: int, progress: _Count) -> list[st
 
 def share_threads(config: C, jobs: int) -> C:
     """Return a configuration whose run leaves room for `jobs - 1` others: threads that wait for a core spin."""
-    if config.session.threads is not None or jobs == 1:
+    if config.session.threads is not None:
         return config
     return override(config, threads=max(1, torch.get_num_threads() // jobs))
 

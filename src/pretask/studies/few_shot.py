@@ -1,32 +1,20 @@
-"""A study of training by episodes: heads and pretexts x seeds, asked the same episodes."""
+"""Studies of training by episodes: heads and pretexts x seeds, asked the same episodes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 
 from pretask import few_shot_run
-from pretask.reports.score_report import write_score_report
-from pretask.studies.execute import Trial, check_jobs, execute, share_threads
-from pretask.studies.folder import (
-    announce,
-    open_cells,
-    provenance,
-    read_finished,
-    study_folder,
-    write_study,
-)
-from pretask.studies.plan import Plan, check_seeds, make_plan
-from pretask.studies.score_table import markdown_scores, print_scores
+from pretask.studies.execute import Trial
+from pretask.studies.score_study import ScoreStudy
 from pretask.studies.scores import Scored, score_rows
-from pretask.studies.summary import curve
-from pretask.studies.variants import parse_variants
+from pretask.studies.variants import Variant
 from pretask.training.build_episodes import build_class_split, build_episodic
 from pretask.training.episodes_config import FewShotConfig
-from pretask.training.ranges import check_ranges
 
 
 def compare_few_shot(
@@ -58,55 +46,47 @@ def compare_few_shot(
         PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
         Interrupted: the user stopped the study.
     """
-    check_ranges(config)
-    check_seeds(seeds)
-    check_jobs(jobs, at_hand=False)
-    variants = parse_variants(methods, config)
-    split = build_class_split(config)
-    work = {v: float(build_episodic(v.config(config), split).views) for v in variants}
-    plan = make_plan(config, variants, seeds, work if equal_compute else None)
-    folder = study_folder(config.session, f"compare-few-shot-{split.train.name}")
-    trials = [
-        Trial(cell.name, run.finished, partial(_train, settings))
-        for cell, (settings, run) in open_cells(plan, share_threads(config, jobs), folder).items()
-    ]
-    announce(console, plan, folder, len(trials), sum(trial.finished for trial in trials))
-    failures = execute(trials, jobs, console)
-
-    study = {**collect(plan, folder, config), "failures": failures}
-    if console is not None:
-        print_scores(study, console)
-    return write_study(study, folder, markdown_scores(study), write_score_report, console)
+    return FewShotStudy(config, methods, seeds).run(equal_compute, jobs, console)
 
 
-def collect(plan: Plan, folder: Path, config: FewShotConfig) -> dict[str, Any]:
-    """Return the study's content from the run folders that are finished.
+class FewShotStudy(ScoreStudy[FewShotConfig]):
+    """A study of training by episodes; see `compare_few_shot`."""
 
-    Raises:
-        PretaskError: none is.
-    """
-    finished = read_finished(plan, folder)
-    found = {
-        cell: Scored(_scores(results), results["seconds"], results["work_images"], cell.length)
-        for cell, (_, results) in finished.items()
-    }
-    any_result = next(iter(finished.values()))[1]
-    return {
-        "name": folder.name,
-        **provenance(config.session),
-        "data": any_result["data"],
-        "backbone": any_result["backbone"],
-        "protocol": any_result["protocol"],
-        "metric": "accuracy",
-        "selection": any_result["selection"],
-        "seeds": list(plan.seeds),
-        "reference": plan.reference.name,
-        "unit": plan.unit,
-        "rows": score_rows(plan, found),
-        "curves": [
-            curve(cell, run.read_metrics(), plan.budgets(cell)) for cell, (run, _) in finished.items()
-        ],
-    }
+    prefix: ClassVar[str] = "compare-few-shot"
+
+    def __init__(self, config: FewShotConfig, methods: tuple[str, ...], seeds: int) -> None:
+        super().__init__(config, methods, seeds)
+        self._split = build_class_split(config)
+
+    @property
+    def data_name(self) -> str:
+        return self._split.train.name
+
+    def work(self) -> Mapping[Variant, float]:
+        return {v: float(build_episodic(v.config(self.config), self._split).views) for v in self.variants}
+
+    def trials(self, config: FewShotConfig) -> list[Trial]:
+        return [
+            Trial(cell.name, run.finished, partial(_train, settings))
+            for cell, (settings, run) in self.cells(config).items()
+        ]
+
+    def collect(self) -> dict[str, Any]:
+        finished = {cell: results for cell, (_, results) in self.finished().items()}
+        found = {
+            cell: Scored(_scores(results), results["seconds"], results["work_images"], cell.length)
+            for cell, results in finished.items()
+        }
+        any_result = next(iter(finished.values()))
+        return {
+            "data": any_result["data"],
+            "backbone": any_result["backbone"],
+            "protocol": any_result["protocol"],
+            "metric": "accuracy",
+            "selection": any_result["selection"],
+            "rows": score_rows(self.plan, found),
+            "curves": self.curves(),
+        }
 
 
 def _scores(results: dict[str, Any]) -> dict[str, float]:

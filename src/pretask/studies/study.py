@@ -1,0 +1,173 @@
+"""What all studies have in common: a plan, trials that go on where they were stopped, a table and a report."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic
+
+from rich.console import Console
+
+from pretask.errors import PretaskError
+from pretask.files import write_atomically, write_json
+from pretask.studies.execute import Trial, check_jobs, execute, share_threads
+from pretask.studies.plan import Cell, Plan, cell_config, check_seeds, make_plan
+from pretask.studies.summary import curve
+from pretask.studies.variants import Variant, parse_variants
+from pretask.training.config_files import C
+from pretask.training.device import hardware, resolve_device
+from pretask.training.ranges import check_ranges
+from pretask.training.run_folder import RunFolder, describe_environment
+
+
+class Study(ABC, Generic[C]):
+    """Variants x seeds on the same splits, at equal length and, where asked for, at equal compute.
+
+    Args:
+        config: what all runs share; the key that names a variant is replaced, the seed is the first.
+        methods: variants, each with settings of its own where wanted.
+        seeds: runs of each.
+
+    Attributes:
+        prefix: of the folder's name where the user gives none.
+        plan, folder: of the study, once it runs.
+
+    Raises:
+        PretaskError: numbers out of range, no seed, or methods that do not exist.
+    """
+
+    prefix: ClassVar[str] = "compare"
+    plan: Plan
+    folder: Path
+
+    def __init__(self, config: C, methods: Sequence[str], seeds: int) -> None:
+        check_ranges(config)
+        check_seeds(seeds)
+        self.config, self.seeds = config, seeds
+        self.variants = parse_variants(methods, config)
+
+    def run(self, equal_compute: bool, jobs: int, console: Console | None) -> dict[str, Any]:
+        """Run the study, or go on with one that was stopped.
+
+        Args:
+            equal_compute: also give cheaper methods the passes of the dearest one.
+            jobs: trials at a time.
+            console: for progress and the table.
+
+        Returns:
+            the content of `study.json`, with "folder" and "failures".
+
+        Raises:
+            PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
+            Interrupted: the user stopped the study.
+        """
+        check_jobs(jobs, self.at_hand)
+        work = self.work()
+        self.plan = make_plan(self.config, self.variants, self.seeds, work if equal_compute else None)
+        session = self.config.session
+        self.folder = Path(session.runs) / (session.name or f"{self.prefix}-{self.data_name}")
+        trials = self.trials(share_threads(self.config, jobs) if jobs > 1 else self.config)
+        if console is not None:
+            self._announce(trials, console)
+        failures = execute(trials, jobs, console)
+        study = {**self._provenance(), **self.collect(), "failures": failures}
+        if console is not None:
+            self.print_table(study, console)
+        write_json(self.folder / "study.json", study)
+        table = self.markdown(study)
+        write_atomically(self.folder / "table.md", lambda path: path.write_text(table))
+        report = self.write_report(study, self.folder / "report.html")
+        if console is not None:
+            console.print(f"report: {report}", highlight=False, soft_wrap=True)
+        return {**study, "folder": str(self.folder)}
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether data is given as objects, which stay in this process."""
+        return False
+
+    @property
+    @abstractmethod
+    def data_name(self) -> str:
+        """Of what the study is about."""
+
+    @abstractmethod
+    def work(self) -> Mapping[Variant, float]:
+        """Return what an epoch, or step, of each variant costs, in any unit."""
+
+    @abstractmethod
+    def trials(self, config: C) -> list[Trial]:
+        """Return what there is to do under `config`; `plan` and `folder` are set."""
+
+    @abstractmethod
+    def collect(self) -> dict[str, Any]:
+        """Return what the study found, from disk.
+
+        Raises:
+            PretaskError: no run finished.
+        """
+
+    @abstractmethod
+    def print_table(self, study: Mapping[str, Any], console: Console) -> None:
+        """Print what was found."""
+
+    @abstractmethod
+    def markdown(self, study: Mapping[str, Any]) -> str:
+        """Return the same in Markdown."""
+
+    @abstractmethod
+    def write_report(self, study: dict[str, Any], path: Path) -> Path:
+        """Write the same as a page; return where it is."""
+
+    def cells(self, config: C) -> dict[Cell, tuple[C, RunFolder]]:
+        """Return the configuration and the run folder of each cell of the plan.
+
+        Raises:
+            PretaskError: a folder holds a run of other settings, which is not this study's.
+        """
+        cells = {}
+        for cell in self.plan.cells():
+            settings = cell_config(config, cell, str(self.folder))
+            run = RunFolder(self.folder / cell.name)
+            if run.begun:
+                run.open(settings)
+            cells[cell] = (settings, run)
+        return cells
+
+    def finished(self) -> dict[Cell, tuple[RunFolder, dict[str, Any]]]:
+        """Return the runs that have results, with these.
+
+        Raises:
+            PretaskError: there is none.
+        """
+        found = {cell: RunFolder(self.folder / cell.name) for cell in self.plan.cells()}
+        finished = {cell: (run, run.read_results()) for cell, run in found.items() if run.finished}
+        if not finished:
+            raise PretaskError(f"no run of the study in {self.folder} finished: see the messages above")
+        return finished
+
+    def curves(self) -> list[dict[str, Any]]:
+        """Return the training curves of the runs that have results."""
+        return [
+            curve(cell, run.read_metrics(), self.plan.budgets(cell))
+            for cell, (run, _) in self.finished().items()
+        ]
+
+    def _announce(self, trials: Sequence[Trial], console: Console) -> None:
+        finished = sum(trial.finished for trial in trials)
+        done = f", {finished} already finished" if finished else ""
+        counts = f"{len(self.plan.variants)} methods x {len(self.plan.seeds)} seeds, {len(trials)} runs"
+        console.print(f"study {self.folder}: {counts}{done}", highlight=False, soft_wrap=True)
+
+    def _provenance(self) -> dict[str, Any]:
+        environment = describe_environment(hardware(resolve_device(self.config.session.device)))
+        return {
+            "name": self.folder.name,
+            "command": environment.pop("command"),
+            "created": environment.pop("started"),
+            "environment": environment,
+            "seeds": list(self.plan.seeds),
+            "reference": self.plan.reference.name,
+            "unit": self.plan.unit,
+        }
