@@ -7,7 +7,13 @@ import math
 import pytest
 from scipy import stats
 
-from pretask.statistics import mean_std, paired_difference
+from pretask.statistics import (
+    bootstrap_interval,
+    holm,
+    mean_std,
+    paired_difference,
+    seeds_needed,
+)
 
 
 def test_mean_and_sample_standard_deviation_by_hand():
@@ -67,3 +73,42 @@ def test_equal_differences_have_an_interval_without_width():
 def test_what_cannot_be_computed_is_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_p_is_that_of_the_paired_t_test():
+    a, b = [0.91, 0.93, 0.92, 0.95, 0.90], [0.90, 0.90, 0.93, 0.92, 0.89]
+    found = paired_difference(a, b)
+    assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert found.std == pytest.approx(stats.tstd([x - y for x, y in zip(a, b, strict=True)]))
+    assert paired_difference([1.0, 1.0], [1.0, 1.0]).p is None
+
+
+def test_bootstrap_of_two_values_by_hand():
+    # Means of two draws from {0, 2}: 0, 1, 1, 2 with a quarter each, so the 2.5 % point is 0 and the 97.5 % point 2.
+    assert bootstrap_interval([0.0, 2.0]) == (0.0, 2.0)
+    assert bootstrap_interval([0.5, 0.5]) == (0.5, 0.5)
+
+
+def test_bootstrap_agrees_with_student_on_many_values():
+    values = [math.sin(17.0 * i) for i in range(200)]
+    low, high = bootstrap_interval(values)
+    student = paired_difference(values, [0.0] * 200)
+    assert (low, high) == pytest.approx((student.low, student.high), abs=0.02)
+    assert bootstrap_interval(values) == (low, high)
+
+
+def test_seeds_needed_is_what_simulated_studies_need():
+    """A true difference of 1.2 spreads: 8 pairs reach 80 % power in the t-test, 7 do not (tables of Cohen, 1988)."""
+    assert seeds_needed(1.2, 1.0) == 8
+    assert seeds_needed(-0.5, 1.0) == 34
+    assert seeds_needed(10.0, 1.0) == 3
+    assert (
+        seeds_needed(0.001, 1.0) is None and seeds_needed(0.0, 1.0) is None and seeds_needed(1.0, 0.0) is None
+    )
+
+
+def test_holm_by_hand():
+    # 0.01·4, 0.02·3, 0.03·2 raised to 0.06, 0.5·1; one that is not known does not count.
+    assert holm([0.03, 0.01, None, 0.5, 0.02]) == pytest.approx([0.06, 0.04, None, 0.5, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([None]) == [None]

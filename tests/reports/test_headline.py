@@ -107,4 +107,7 @@ def test_a_study_without_comparisons_has_no_headline():
     ],
 )
 def test_verdicts(low, high, shown):
-    assert verdict({"difference": {"mean": 0.1, "low": low, "high": high}}) == shown
+    difference = {"mean": 0.1, "low": low, "high": high}
+    assert verdict(difference) == shown
+    assert verdict({**difference, "adjusted_p": 0.001}) == shown
+    assert verdict({**difference, "adjusted_p": 0.2}) == "none"

@@ -55,7 +55,7 @@ def test_long_tailed_figures_come_by_group_and_rare_ones_are_folded(read_page):
         group = {"mean": 0.5, "std": 0.01, "values": [0.5] * 3}
         row["test"] |= {"many": group, "few": group, "medium": {"mean": None}, "loss": group}
     text = read_page(study_page(study))
-    assert "top-1 % difference balanced % many % few % ECE %" in text
+    assert "top-1 % difference p (Holm) balanced % many % few % ECE %" in text
     assert "medium" not in text
     assert "More figures method inference NLL" in text
 

@@ -10,6 +10,8 @@ from pretask.reports.words import interval, known, number, points
 from pretask.statistics import paired_difference
 
 Row = dict[str, Any]
+LEVEL = 0.05
+"""Above this adjusted p-value a difference shows nothing."""
 BUDGETS = {
     "equal-epochs": "At equal epochs",
     "equal-steps": "At equal steps",
@@ -42,12 +44,16 @@ def reference_of(study: dict[str, Any]) -> str:
 
 
 def verdict(difference: dict[str, Any] | None) -> str:
-    """Return "up", "down" or "none": what the interval of a difference shows.
+    """Return "up", "down" or "none": what a difference shows, by its interval and, where there are several, by its
+    p-value adjusted for their number.
 
     An interval without width comes from seeds that agree to the last image: too few to show anything.
     """
     low, high = (difference or {}).get("low"), (difference or {}).get("high")
     if not (known(low) and known(high)) or low == high or low <= 0 <= high:
+        return "none"
+    adjusted = (difference or {}).get("adjusted_p")
+    if known(adjusted) and adjusted >= LEVEL:
         return "none"
     return "up" if low > 0 else "down"
 

@@ -8,7 +8,7 @@ from typing import Any
 from pretask.reports import html
 from pretask.reports.headline import Row, reference_of, verdict
 from pretask.reports.html import NOTHING, Html, join, tag
-from pretask.reports.words import NAMES, duration, interval, known, number, points, spread, whole
+from pretask.reports.words import NAMES, duration, interval, known, number, p_value, points, spread, whole
 
 GROUPS = ("many", "medium", "few")
 
@@ -17,7 +17,7 @@ def study_table(study: dict[str, Any], rows: Sequence[Row]) -> Html:
     """Return the table of a budget, with the less used figures folded away below it."""
     metrics = _main_metrics(rows)
     rest = [key for key in ("top5", *GROUPS, "loss") if key not in metrics and _measured(key, rows)]
-    header = ["method", "inference", "top-1 %", "difference", *(NAMES[key] for key in metrics)]
+    header = ["method", "inference", "top-1 %", "difference", "p (Holm)", *(NAMES[key] for key in metrics)]
     seeds = {len(row["seeds"]) for row in rows}
     table = html.table(
         [
@@ -60,6 +60,7 @@ def _cells(row: Row, metrics: Sequence[str], unit: str) -> list[str]:
         row["inference"],
         spread("top1", row["test"].get("top1")),
         _difference(row),
+        p_value(row.get("difference")),
         *(spread(key, row["test"].get(key)) for key in metrics),
         whole(row.get(unit)),
         whole(row.get("views")),
@@ -76,7 +77,7 @@ def _caption(study: dict[str, Any], rows: Sequence[Row], seeds: set[int]) -> str
         f"Test figures, {spreads}, highest top-1 first. Difference: top-1 against {reference_of(study)} at "
         f"the same budget, in percentage points, paired by seed, with its {interval_text(study)}"
     )
-    caption += f", not adjusted for {tests} comparisons." if tests > 1 else "."
+    caption += f", not adjusted for {tests} comparisons; the p-value is (Holm)." if tests > 1 else "."
     return f"{caption} Cost: training work relative to {reference_of(study)} at equal {study.get('unit', 'epochs')}."
 
 

@@ -69,6 +69,14 @@ def interval(difference: dict[str, Any]) -> str:
     return f"[{points(difference['low'])}, {points(difference['high'])}]"
 
 
+def p_value(difference: dict[str, Any] | None) -> str:
+    """Return the adjusted p-value of a difference, or a dash."""
+    p = (difference or {}).get("adjusted_p")
+    if not known(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else number(p, 3)
+
+
 def duration(seconds: Any) -> str:
     """Return a time in the unit a person would use."""
     if not known(seconds):

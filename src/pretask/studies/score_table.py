@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pretask.reports.headline import LEVEL
 from pretask.reports.score_report import columns_by_data
 from pretask.studies.table import BUDGET_TITLES, by_budget, interval, percent
 
@@ -39,7 +40,7 @@ def note(study: Mapping[str, Any]) -> str:
     return (
         f"{study['metric']} in %, mean ± standard deviation over {len(study['seeds'])} seed(s); differences to "
         f"{study['reference']} at the same budget, paired by seed, with a 95 % interval that is not adjusted for "
-        "the number of comparisons."
+        "the number of comparisons; * marks those whose p-value, adjusted for the number of rows, is below 0.05."
     )
 
 
@@ -70,4 +71,9 @@ def _scores(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
 
 
 def _differences(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    return [row["method"], *(interval(row["differences"].get(name)) for name in columns)]
+    return [row["method"], *(_starred(row["differences"].get(name)) for name in columns)]
+
+
+def _starred(difference: Mapping[str, Any] | None) -> str:
+    p = (difference or {}).get("adjusted_p")
+    return f"{interval(difference)}{' *' * (p is not None and p < LEVEL)}"

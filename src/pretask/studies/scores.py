@@ -8,6 +8,7 @@ from typing import Any
 
 from pretask.statistics import mean_std, paired_difference
 from pretask.studies.plan import Cell, Plan
+from pretask.studies.summary import adjust
 from pretask.studies.variants import Variant
 
 
@@ -46,7 +47,8 @@ def score_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each budget and variant, and for each extra, over the seeds that have scores.
 
-    Differences are to `plan.reference` at the same budget, paired by seed; each column has its own.
+    Differences are to `plan.reference` at the same budget, paired by seed; each column has its own, whose p-values
+    are adjusted for the number of rows.
     """
     table = []
     unit = _by_seed(plan, found, plan.equal_length, plan.reference)
@@ -57,6 +59,10 @@ def score_rows(
         for variant in plan.variants:
             mine = _by_seed(plan, found, budget, variant)
             table += _rows(variant.name, budget, mine, {} if variant == plan.reference else reference, unit)
+    for budget in plan.lengths:
+        rows = [row for row in table if row["budget"] == budget]
+        for column in dict.fromkeys(column for row in rows for column in row["differences"]):
+            adjust([row["differences"].get(column) for row in rows])
     return table
 
 

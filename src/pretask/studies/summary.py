@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pretask.reports.gates import gate_weights
-from pretask.statistics import mean_std, paired_difference
+from pretask.statistics import holm, mean_std, paired_difference
 from pretask.studies.plan import Cell, Plan
 
 METRICS = ("top1", "top5", "balanced", "many", "medium", "few", "ece", "loss")
@@ -26,7 +26,16 @@ def rows(plan: Plan, results: Results) -> list[dict[str, Any]]:
             done = [c for s in plan.seeds if (c := plan.cell(budget, variant, s)) in results]
             names = list(results[done[0]]["inferences"]) if done else []
             table += [_row(plan, budget, done, name, results) for name in names]
+    for budget in plan.lengths:
+        adjust([row["difference"] for row in table if row["budget"] == budget])
     return table
+
+
+def adjust(differences: Sequence[dict[str, Any] | None]) -> None:
+    """Give each difference "adjusted_p": its p-value adjusted for the number of differences (Holm)."""
+    known = [difference for difference in differences if difference is not None]
+    for difference, p in zip(known, holm([difference["p"] for difference in known]), strict=True):
+        difference["adjusted_p"] = p
 
 
 def _row(plan: Plan, budget: str, cells: Sequence[Cell], inference: str, results: Results) -> dict[str, Any]:

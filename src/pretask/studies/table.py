@@ -16,6 +16,8 @@ COLUMNS = (
     "length",
     "test accuracy %",
     "difference [95 % CI]",
+    "p (Holm)",
+    "seeds for 80 %",
     "balanced %",
     "ECE %",
     "time",
@@ -37,6 +39,8 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         length(row),
         percent(test["top1"]),
         interval(row["difference"]),
+        p_value(row["difference"]),
+        seeds_text(row["difference"]),
         percent(test["balanced"]),
         percent(test["ece"]),
         f"{row['seconds']['mean']:.0f} s",
@@ -95,7 +99,8 @@ def _note(study: Mapping[str, Any]) -> str:
     )
     return (
         f"mean ± standard deviation over {len(seeds)} seed(s); difference to {study['reference']} at the same budget, "
-        f"paired by seed; weights selected on {study['selection']}.{warning}"
+        "paired by seed; p of its t-test, adjusted for the number of rows; seeds that would show such a difference in "
+        f"80 % of studies; weights selected on {study['selection']}.{warning}"
     )
 
 
@@ -103,6 +108,22 @@ def percent(value: Mapping[str, Any]) -> str:
     """Return "mean ± std" in per cent; one seed has no spread."""
     mean = f"{100 * value['mean']:.2f}"
     return mean if value["std"] is None else f"{mean} ± {100 * value['std']:.2f}"
+
+
+def p_value(difference: Mapping[str, Any] | None) -> str:
+    """Return the adjusted p-value, or nothing without one."""
+    p = (difference or {}).get("adjusted_p")
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def seeds_text(difference: Mapping[str, Any] | None) -> str:
+    """Return how many seeds would show a difference like this one, or nothing where there is none."""
+    if not difference or not difference.get("std"):
+        return ""
+    needed = difference.get("seeds_needed")
+    return "> 1000" if needed is None else str(needed)
 
 
 def interval(difference: Mapping[str, Any] | None) -> str:
