@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_objectives import make
 
-from pretask.pretraining import STRENGTHS, collapse_warning, effective_rank, recommended_strength, spread
+from pretask.pretraining import (
+    STRENGTHS,
+    HeadOptions,
+    TriMixOptions,
+    collapse_warning,
+    effective_rank,
+    recommended_strength,
+    spread,
+)
 from pretask.pretraining.strengths import Strength, get_strength
 from pretask.pretraining.views import RandomViews
 
@@ -89,11 +98,18 @@ def test_effective_rank_counts_directions() -> None:
 
 
 def test_the_warning_names_the_cause() -> None:
-    healthy = collapse_warning(0.9, 20.0, 32, predictor=False, stop_gradient=True, needs_both=True)
-    assert healthy == ""
-    robbed = collapse_warning(0.01, 1.0, 32, predictor=False, stop_gradient=False, needs_both=True)
+    assert collapse_warning(0.9, 20.0, 32, "it is old") == ""
+    told = collapse_warning(0.01, 20.0, 32, "it is old")
+    assert told.endswith("spread 0.01 (1 is even), effective rank 20.0 of 32; it is old")
+    assert collapse_warning(0.5, 1.1, 32, "it is old")
+    bare, half = HeadOptions(32, 16, predictor=False), HeadOptions(32, 16)
+    robbed = make("byol", heads=bare, target="online", stop_gradient=False).collapse_cause()
     assert "without a predictor and the stop-gradient: leave them on" in robbed
-    assert "without a predictor: leave it on" in collapse_warning(
-        0.01, 9.0, 32, predictor=False, stop_gradient=True, needs_both=True
-    )
-    assert "--lr" in collapse_warning(0.5, 1.1, 32, predictor=True, stop_gradient=True, needs_both=False)
+    assert "without a predictor: leave it on" in make("byol", heads=bare).collapse_cause()
+    assert "--lr" in make("byol", heads=half).collapse_cause()
+
+
+def test_consistency_without_a_predictor_is_named() -> None:
+    assert "--base simclr, or --consistency-weight 0" in make("trimix").collapse_cause()
+    assert "--lr" in make("trimix", mix=TriMixOptions(consistency_weight=0.0)).collapse_cause()
+    assert "--lr" in make("trimix", base="simclr").collapse_cause()

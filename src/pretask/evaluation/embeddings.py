@@ -39,16 +39,8 @@ class EmbeddingWatch:
     def __call__(self, objective: Objective) -> dict[str, dict[str, Any]]:
         """Return {"embeddings": figures}: "spread", "effective_rank", "warning", and "top1" of neighbours."""
         embeddings = self._embed(nn.Sequential(objective.encoder, objective.base.projector), self._images)
-        parts = objective.parts
         rank, apart = effective_rank(embeddings), float(spread(embeddings))
-        warning = collapse_warning(
-            apart,
-            rank,
-            embeddings.shape[1],
-            predictor=parts.heads.predictor,
-            stop_gradient=parts.stop_gradient,
-            needs_both=objective.base.predicts,
-        )
+        warning = collapse_warning(apart, rank, embeddings.shape[1], objective.collapse_cause())
         if warning:
             say(self._console, f"warning   {warning}")
         figures = {"top1": self._neighbours(objective.encoder), "spread": apart, "effective_rank": rank}

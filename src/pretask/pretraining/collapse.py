@@ -38,29 +38,15 @@ def effective_rank(embeddings: Tensor) -> float:
     return float(torch.special.entr(shares).sum().exp())
 
 
-def collapse_warning(
-    spread_: float, rank: float, size: int, *, predictor: bool, stop_gradient: bool, needs_both: bool
-) -> str:
+def collapse_warning(spread_: float, rank: float, size: int, cause: str) -> str:
     """Return what to tell a user whose embeddings have collapsed, with the likely cause, or "".
 
     Args:
         spread_: see `spread`.
         rank: see `effective_rank`.
         size: d.
-        predictor, stop_gradient: whether they are at work.
-        needs_both: whether the base is known to collapse without them.
+        cause: of a collapse, and what to do about it; see `Objective.collapse_cause`.
     """
     if spread_ >= SMALLEST_SPREAD and rank >= SMALLEST_RANK:
         return ""
-    missing = [
-        words
-        for words, there in (("a predictor", predictor), ("the stop-gradient", stop_gradient))
-        if needs_both and not there
-    ]
-    cause = (
-        f"this base collapses without {' and '.join(missing)}: leave {'them' if len(missing) > 1 else 'it'} on"
-        if missing
-        else "the step may be too large, or the batch too small: try a smaller --lr, a larger --batch-size, "
-        "or --base vicreg"
-    )
     return f"the embeddings collapse: spread {spread_:.2f} (1 is even), effective rank {rank:.1f} of {size}; {cause}"

@@ -88,6 +88,18 @@ class Objective(Trainee):
         """Return what the objective is made of, in a few words."""
         return f"base {self.parts.base}, targets from {'a moving average' if self.average else 'the network'}"
 
+    def collapse_cause(self) -> str:
+        """Return what would be the likely cause if embeddings collapsed, and what to do about it."""
+        at_work = {"a predictor": self.parts.heads.predictor, "the stop-gradient": self.parts.stop_gradient}
+        missing = [words for words, there in at_work.items() if self.base.predicts and not there]
+        if missing:
+            leave = "them" if len(missing) > 1 else "it"
+            return f"this base collapses without {' and '.join(missing)}: leave {leave} on"
+        return (
+            "the step may be too large, or the batch too small: try a smaller --lr, a larger --batch-size, "
+            "or --base vicreg"
+        )
+
     def set_progress(self, fraction: float) -> None:
         """Tell which share of the training is done, 0 … 1."""
         if self.average is not None:

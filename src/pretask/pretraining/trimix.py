@@ -39,6 +39,16 @@ class TriMix(Objective):
         """Return what a step costs per image: a third view, unless features are mixed."""
         return super().passes() + (0.0 if self.parts.mix.mixed == "latent" else 1.0)
 
+    def collapse_cause(self) -> str:
+        """Return the likely cause of a collapse; see `Objective.collapse_cause`."""
+        whole = self.parts.heads.predictor and self.parts.stop_gradient
+        if self.base.predicts and whole and self.parts.mix.consistency_weight:
+            return (
+                f"the self-consistency passes by the predictor, without which {self.parts.base} collapses: type "
+                "--base simclr, or --consistency-weight 0"
+            )
+        return super().collapse_cause()
+
     def objective(self, first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the sum of the three losses; see `Objective.objective`."""
         options = self.parts.mix
