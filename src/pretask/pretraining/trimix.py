@@ -41,11 +41,11 @@ class TriMix(Objective):
 
     def collapse_cause(self) -> str:
         """Return the likely cause of a collapse; see `Objective.collapse_cause`."""
-        mix, whole = self.parts.mix, self.parts.heads.predictor and self.parts.stop_gradient
-        if self.base.predicts and whole and mix.consistency_weight and mix.consistency_head == "projector":
+        whole = self.parts.heads.predictor and self.parts.stop_gradient
+        if self.base.predicts and whole and self.parts.mix.consistency_weight:
             return (
                 f"the self-consistency passes by the predictor, without which {self.parts.base} collapses: type "
-                "--consistency-head predictor, --base simclr, or --consistency-weight 0"
+                "--base simclr, or --consistency-weight 0"
             )
         return super().collapse_cause()
 
@@ -57,11 +57,8 @@ class TriMix(Objective):
         virtual = self.base.projector(self._virtual_features(first, second, one, shares))
         own, across = partners(one.target, other.target, options, shares.order)
         base = self.base.pair(one, other)
-        predicts = self.unmix is None or options.consistency_head == "predictor"
-        predicted = self.base.predictor(virtual) if predicts else virtual
-        extraction = self._extraction(virtual, predicted, across, shares)
-        compared = predicted if options.consistency_head == "predictor" else virtual
-        consistency = consistency_loss(compared, own, shares, options.consistency)
+        extraction = self._extraction(virtual, across, shares)
+        consistency = consistency_loss(virtual, own, shares, options.consistency)
         loss = (
             options.base_weight * base
             + options.extraction_weight * extraction
@@ -78,11 +75,9 @@ class TriMix(Objective):
         features: Tensor = self.encoder(images)
         return features
 
-    def _extraction(
-        self, virtual: Tensor, predicted: Tensor, across: tuple[Tensor, Tensor], shares: Shares
-    ) -> Tensor:
+    def _extraction(self, virtual: Tensor, across: tuple[Tensor, Tensor], shares: Shares) -> Tensor:
         if self.unmix is None:
-            return weighted_extraction(predicted, across, shares)
+            return weighted_extraction(self.base.predictor(virtual), across, shares)
         found = self.unmix(virtual, shares.share)
         return (distance(found[0], across[0]).mean() + distance(found[1], across[1]).mean()) / 2
 

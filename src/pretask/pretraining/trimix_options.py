@@ -19,7 +19,6 @@ class TriMixOptions:
         per_sample: a λ for each image instead of one for the batch.
         extraction: draw the virtual embedding to both originals by their shares, or have a head take it apart.
         consistency: how the virtual embedding is compared with the mixture of the originals'.
-        consistency_head: whether that is its embedding as projected, or what the predictor makes of it.
         base_weight, extraction_weight, consistency_weight: of the three losses, 0 or more.
     """
 
@@ -28,7 +27,6 @@ class TriMixOptions:
     per_sample: bool = False
     extraction: Literal["weighted", "unmixed"] = "weighted"
     consistency: Literal["squared", "cosine", "correlation"] = "squared"
-    consistency_head: Literal["projector", "predictor"] = "projector"
     base_weight: float = 1.0
     extraction_weight: float = 1.0
     consistency_weight: float = 1.0

@@ -84,7 +84,6 @@ def build_objective(config: PretrainConfig, data: ImageData) -> Objective:
             per_sample=asked.mix_per_sample,
             extraction=asked.extraction,
             consistency=asked.consistency,
-            consistency_head=asked.consistency_head,
             base_weight=asked.base_weight,
             extraction_weight=asked.extraction_weight,
             consistency_weight=asked.consistency_weight,

@@ -45,8 +45,6 @@ class PretrainingConfig:
     """of the originals from a mixture: drawn to both by their shares, or taken apart by a head"""
     consistency: Literal["squared", "cosine", "correlation"] = "squared"
     """how the embedding of a mixture is compared with the mixture of embeddings"""
-    consistency_head: Literal["projector", "predictor"] = "projector"
-    """which of a mixture's embeddings that is; bases that predict (byol, simsiam) collapse without the predictor"""
     base_weight: float = 1.0
     """of the base's loss in trimix"""
     extraction_weight: float = 1.0
