@@ -35,7 +35,7 @@ class RandomViews(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return a view of each image, in the memory format of the batch."""
         # Kornia keeps the last parameters on its modules; channels_last batches come back contiguous.
-        views: Tensor = self.steps(images)
+        views: Tensor = self.steps(images).clamp(0, 1)  # interpolation may round beyond
         if images.is_contiguous(memory_format=torch.channels_last):
             return views.contiguous(memory_format=torch.channels_last)
         return views.contiguous()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from pretask.statistics import mean_std, paired_difference
+from pretask.statistics import mean_std
 from pretask.studies.plan import Cell, Plan
-from pretask.studies.summary import adjust
+from pretask.studies.summary import adjust, paired_row
 from pretask.studies.variants import Variant
 
 
@@ -113,4 +113,4 @@ def _difference(
     if not pairs:
         return None
     own, other = zip(*pairs, strict=True)
-    return asdict(paired_difference(own, other))
+    return paired_row(own, other)

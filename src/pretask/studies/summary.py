@@ -31,6 +31,12 @@ def rows(plan: Plan, results: Results) -> list[dict[str, Any]]:
     return table
 
 
+def paired_row(own: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
+    """Return the paired difference as a row has it, in JSON's types; see `paired_difference`."""
+    found = asdict(paired_difference(own, other))
+    return {**found, "bootstrap": found["bootstrap"] and list(found["bootstrap"])}
+
+
 def adjust(differences: Sequence[dict[str, Any] | None]) -> None:
     """Give each difference "adjusted_p": its p-value adjusted for the number of differences (Holm)."""
     known = [difference for difference in differences if difference is not None]
@@ -80,7 +86,7 @@ def _difference(
     if not pairs:
         return None
     own, other = zip(*pairs, strict=True)
-    return asdict(paired_difference(own, other))
+    return paired_row(own, other)
 
 
 def _top1(results: Results, cell: Cell, inference: str) -> float:
