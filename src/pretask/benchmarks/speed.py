@@ -91,9 +91,10 @@ def measure_speed(
         else:
             ours = joint or variants[0].name
             row |= {"compared_with": ours, "slower_by": asdict(ratio(seconds[PLAIN_LOOP], seconds[ours]))}
-    environment = describe_environment(hardware(device))
+    loaders = _loaders(pieces[variants[0].name], data, rounds) if plain else {}
     for piece in pieces.values():
         piece.close()
+    environment = describe_environment(hardware(device))
     return {
         "command": environment.pop("command"),
         "machine": environment,
@@ -108,7 +109,7 @@ def measure_speed(
         },
         "ceilings": {precision: asdict(found) for precision, found in ceilings.items()},
         "steps": rows,
-        "loaders": _loaders(pieces[variants[0].name], data, rounds) if plain else {},
+        "loaders": loaders,
         "peak_memory": peak_memory(device),
     }
 
