@@ -14,7 +14,7 @@ from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.evaluation.accuracy import Accuracy, evaluate_split
 from pretask.methods import Method, load_classifier, save_model
-from pretask.training.build import build_method, model_card, resolve
+from pretask.training.build import build_method, model_card, passes_per_image, resolve
 from pretask.training.config import RunConfig
 from pretask.training.config_files import load_any_config
 from pretask.training.header import header
@@ -71,7 +71,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
     finally:
         loader.close()
     results = _results(config, split, method, position, judge, folder, len(loader))
-    return place.end({**results, **place.costs(position, method.passes_per_image)})
+    return place.end({**results, **place.costs(position, passes_per_image(config, method, split.image_size))})
 
 
 def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]:

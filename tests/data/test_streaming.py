@@ -22,7 +22,7 @@ from pretask.errors import PretaskError
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch):
-    monkeypatch.setattr(streaming, "_processors", lambda: 2)
+    monkeypatch.setattr(streaming, "processors", lambda: 2)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_closing_stops_the_workers_of_a_running_epoch(photos):
 
 def test_no_more_workers_than_processors_or_batches(photos, monkeypatch):
     assert stream(photos, workers=64)._workers == 2
-    monkeypatch.setattr(streaming, "_processors", lambda: 8)
+    monkeypatch.setattr(streaming, "processors", lambda: 8)
     assert stream(photos, workers=64)._workers == 4
 
 

@@ -147,6 +147,33 @@ def test_random_views_are_distinct_and_labelled(build, batch, views: int) -> Non
     assert method.views_per_image == views
 
 
+def test_distillation_from_some_views_is_the_formula_over_these(build, batch, monkeypatch) -> None:
+    """The plain image comes first, the others are drawn; the teacher is the mean of the drawn views' own columns."""
+    images, labels = batch
+    method = build("sla-sd", views=2)
+    assert (method.views_per_image, method.passes_per_image) == (2, 2)
+    drawn = torch.tensor([2, 1, 3, 3, 1, 2])
+    places = torch.ones(6, 4).scatter(1, drawn[:, None], 0)
+    monkeypatch.setattr(torch, "rand", lambda *size, device: places.clone())
+    parts = method(images, labels)
+
+    loss, teacher = torch.zeros(()).double(), torch.zeros(6, 3).double()
+    for i in range(6):
+        for j in (0, int(drawn[i])):
+            view = torch.rot90(images[i : i + 1], j, (2, 3))
+            logits = method.joint_head(method.encoder(view))
+            loss = loss + F.cross_entropy(logits, labels[i : i + 1] * 4 + j) / 12
+            teacher[i] += logits[0, j::4].detach() / 2
+    plain = method.head(method.encoder(images))
+    divergence = (teacher.softmax(1) * (teacher.log_softmax(1) - plain.log_softmax(1))).sum(1).mean()
+    expected = loss + divergence + F.cross_entropy(plain, labels)
+    torch.testing.assert_close(parts["loss"], expected)
+
+
+def test_distillation_from_all_views_drawn_is_plain_distillation(build, batch) -> None:
+    torch.testing.assert_close(build("sla-sd", views=4)(*batch)["loss"], build("sla-sd")(*batch)["loss"])
+
+
 def test_expected_loss_of_one_random_view_is_the_loss_of_all(build, batch) -> None:
     """Averaged over many draws, k random views estimate the mean over all M."""
     torch.manual_seed(0)
@@ -161,8 +188,10 @@ def test_impossible_views_are_refused(build) -> None:
     for views in (0, 5):
         with pytest.raises(PretaskError, match=rf"{views} views.*rotation has 4"):
             build("sla", views=views)
-    with pytest.raises(PretaskError, match="distillation needs all 4 views, 2 were asked for"):
-        build("sla-sd", views=2)
+    with pytest.raises(PretaskError, match=r"at least two views, 1 was asked for.*--views with 2 to 4"):
+        build("sla-sd", views=1)
+    with pytest.raises(PretaskError, match="no view that is the plain image"):
+        build("ssfe-sd", "discard:groups=4", views=2)
     with pytest.raises(PretaskError, match="did you mean 'sla'"):
         build("slaa")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -66,40 +66,24 @@ def measure_speed(
         )
     device = resolve_device(config.session.device)
     prepare_host(config.session.threads, device)
-    variants = parse_variants(methods, config)
     data = build_data(config) if own_data else _made_up(config)
-    pieces = {v.name: TrainingSteps(v.config(config), data, device) for v in variants}
-    ceilings: dict[str, Ceilings] = {
-        precision: measure_ceilings(device, _TYPES[precision])
-        for precision in dict.fromkeys(piece.config.session.precision for piece in pieces.values())
-    }
-    say(console, "ceilings are measured, steps are being timed")
-    work = {name: piece.count() for name, piece in pieces.items()}
-    calls = {name: _repeated(piece.step, per_round) for name, piece in pieces.items()}
-    joint = next((v.name for v in variants if v.method == "sla"), None)
-    if plain:
-        loop = _plain_loop(pieces[variants[0].name].config, data, device, joint is not None)
-        calls[PLAIN_LOOP] = _repeated(loop.step, per_round)
-    seconds = interleave(calls, rounds, device)
-    rows = [
-        _row(name, taken, seconds[variants[0].name], per_round, config) for name, taken in seconds.items()
-    ]
-    for row in rows:
-        if row["method"] in pieces:
-            piece = pieces[row["method"]]
-            row |= _against_ceiling(row["step_seconds"], work[row["method"]], piece, ceilings)
-        else:
-            ours = joint or variants[0].name
-            row |= {"compared_with": ours, "slower_by": asdict(ratio(seconds[PLAIN_LOOP], seconds[ours]))}
-    loaders = _loaders(pieces[variants[0].name], data, rounds) if plain else {}
-    for piece in pieces.values():
-        piece.close()
+    pieces = {v.name: TrainingSteps(v.config(config), data, device) for v in parse_variants(methods, config)}
+    first = next(iter(pieces.values()))
+    try:
+        ceilings = _ceilings(pieces.values(), device)
+        say(console, "ceilings are measured, steps are being timed")
+        loop = _plain_loop(pieces, data, device) if plain else None
+        steps = _steps(pieces, loop, ceilings, rounds, per_round, device)
+        loaders = _loaders(first, data, rounds) if plain else {}
+    finally:
+        for piece in pieces.values():
+            piece.close()
     environment = describe_environment(hardware(device))
     return {
         "command": environment.pop("command"),
         "machine": environment,
         "settings": {
-            "backbone": pieces[variants[0].name].config.backbone.backbone,
+            "backbone": first.config.backbone.backbone,
             "batch_size": config.optim.batch_size,
             "image_size": list(data.image_size),
             "channels": data.channels,
@@ -108,10 +92,50 @@ def measure_speed(
             "data": data.name,
         },
         "ceilings": {precision: asdict(found) for precision, found in ceilings.items()},
-        "steps": rows,
+        "steps": steps,
         "loaders": loaders,
         "peak_memory": peak_memory(device),
     }
+
+
+def _ceilings(pieces: Iterable[TrainingSteps], device: torch.device) -> dict[str, Ceilings]:
+    """Measure the machine for each precision that is at work."""
+    at_work = dict.fromkeys(piece.config.session.precision for piece in pieces)
+    return {precision: measure_ceilings(device, _TYPES[precision]) for precision in at_work}
+
+
+def _steps(
+    pieces: dict[str, TrainingSteps],
+    loop: PlainLoop | None,
+    ceilings: dict[str, Ceilings],
+    rounds: int,
+    per_round: int,
+    device: torch.device,
+) -> list[dict[str, Any]]:
+    """Time steps in turn; return a row for each piece, and one for the plain loop."""
+    work = {name: piece.count() for name, piece in pieces.items()}
+    calls = {name: _repeated(piece.step, per_round) for name, piece in pieces.items()}
+    if loop is not None:
+        calls[PLAIN_LOOP] = _repeated(loop.step, per_round)
+    seconds = interleave(calls, rounds, device)
+    reference = seconds[next(iter(pieces))]
+    rows = [
+        _row(name, seconds[name], reference, per_round, piece.config)
+        | _against_ceiling(statistics.median(seconds[name]) / per_round, work[name], piece, ceilings)
+        for name, piece in pieces.items()
+    ]
+    if loop is not None:
+        ours = _compared_with_plain(pieces)
+        plain = _row(PLAIN_LOOP, seconds[PLAIN_LOOP], reference, per_round, pieces[ours].config)
+        slower = asdict(ratio(seconds[PLAIN_LOOP], seconds[ours]))
+        rows.append(plain | {"compared_with": ours, "slower_by": slower})
+    return rows
+
+
+def _compared_with_plain(pieces: dict[str, TrainingSteps]) -> str:
+    """Return the piece that the plain loop does the work of: joint labels where they are timed, else the first."""
+    joint = (name for name, piece in pieces.items() if piece.config.method.method == "sla")
+    return next(joint, next(iter(pieces)))
 
 
 def _made_up(config: RunConfig) -> ImageData:
@@ -164,8 +188,10 @@ def _pixels(data: ImageData, count: int) -> tuple[Tensor, Tensor]:
     return images, data.train.labels[rows]
 
 
-def _plain_loop(config: RunConfig, data: ImageData, device: torch.device, joint: bool) -> PlainLoop:
+def _plain_loop(pieces: dict[str, TrainingSteps], data: ImageData, device: torch.device) -> PlainLoop:
+    config = pieces[_compared_with_plain(pieces)].config
     images, labels = _pixels(data, config.optim.batch_size * BATCHES)
+    joint = config.method.method == "sla"
     return PlainLoop(config.backbone.backbone, images, labels, config.optim.batch_size, device, joint=joint)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,13 @@ _CHUNK = 64
 _AHEAD = 4  # chunks per thread that may wait to be consumed
 
 
+def processors() -> int:
+    """Return how many processors this process may use: by affinity, and by the limit of its container."""
+    from joblib import cpu_count  # a quarter of a second, which `pretask --help` must not wait for
+
+    return int(cpu_count())
+
+
 def map_indices(work: Callable[[int], T], indices: Sequence[int], what: str) -> Iterator[T]:
     """Yield `work(i)` for each of `indices`, in order, with a progress bar called `what` in a terminal."""
     chunks = [indices[start : start + _CHUNK] for start in range(0, len(indices), _CHUNK)]
@@ -23,7 +29,7 @@ def map_indices(work: Callable[[int], T], indices: Sequence[int], what: str) -> 
 
 
 def _map_chunks(work: Callable[[int], T], chunks: Sequence[Sequence[int]]) -> Iterator[list[T]]:
-    threads = min(16, os.cpu_count() or 1)
+    threads = min(16, processors())
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[list[T]]] = deque()
         try:

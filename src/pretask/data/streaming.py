@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from pretask.data.augment import CROP_RATIO, CROP_SCALE, Recipe, padding
 from pretask.data.batches import FILLER, Batch, send, to_pixels
 from pretask.data.fitting import fit, mixed_channels
 from pretask.data.images import ImageStore, LabelledImages
+from pretask.data.parallel import processors
 from pretask.data.randaugment import RANDAUGMENT, seeded
 from pretask.data.schedule import Schedule, derived_seed
 from pretask.errors import PretaskError
@@ -60,7 +60,7 @@ class StreamingLoader:
         self.num_images = len(split)
         self._labels = split.labels
         self._reader = _Reader(split.images, image_size, recipe, schedule.seed)
-        self._workers = min(workers, _processors(), schedule.steps)
+        self._workers = min(workers, processors(), schedule.steps)
         self._sampler = _EpochSampler()
         self._source: DataLoader[Any] | None = None
         self._batches: Iterator[Tensor | _Fault] = iter(())
@@ -210,10 +210,6 @@ def _transform(recipe: Recipe, size: tuple[int, int]) -> v2.Transform:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _context() -> multiprocessing.context.BaseContext | None:

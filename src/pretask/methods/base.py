@@ -86,6 +86,8 @@ class Method(Trainee):
         default_pretexts: names of the pretexts it takes where none are given.
         default_views: views of each image in a step where no number is given; None takes all.
         default_pretext_weight: where no weight is given.
+        default_low_resolution: side of images in the first part of a training, as a share of the full side, and
+            that part's share of the training, where none are given.
         inferences: the ways a trained model can answer; the first is the default.
         encoder: images → features, with the views that the method trains on.
         views_per_image: labelled views of an image in a step.
@@ -95,6 +97,7 @@ class Method(Trainee):
     default_pretexts: ClassVar[tuple[str, ...]] = ()
     default_views: ClassVar[int | None] = None
     default_pretext_weight: ClassVar[float] = 1.0
+    default_low_resolution: ClassVar[tuple[float, float]] = (1.0, 0.0)
     inferences: tuple[str, ...] = ("single",)
     views_per_image: int = 1
 
@@ -125,7 +128,8 @@ class Method(Trainee):
         return Encoder(self.encoder.backbone, self.encoder.normalize)
 
     def set_progress(self, fraction: float) -> None:
-        """Tell losses that change with time which share of the training is done, 0 … 1."""
+        """Tell what changes with time, losses among it, which share of the training is done, 0 … 1."""
+        super().set_progress(fraction)
         for module in self.modules():
             if isinstance(module, ClassificationLoss):
                 module.set_progress(fraction)

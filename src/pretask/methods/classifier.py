@@ -96,6 +96,23 @@ def aggregate_joint(view_logits: Tensor) -> Tensor:
     return by_class.diagonal(dim1=1, dim2=3).mean(dim=-1)
 
 
+def aggregate_drawn(view_logits: Tensor, view_labels: Tensor, num_labels: int) -> Tensor:
+    """Average the class logits of some of the views, each read in its own columns.
+
+    Args:
+        view_logits: joint logits of V views [B, V, N·M].
+        view_labels: which views they are, int64 [B, V] in 0 … M-1.
+        num_labels: M.
+
+    Returns:
+        [B, N]: the mean over v of view_logits[:, v, j_v::M]; with all views in order, what `aggregate_joint` gives.
+    """
+    batch, drawn, columns = view_logits.shape
+    by_class = view_logits.reshape(batch, drawn, columns // num_labels, num_labels)
+    own = view_labels[:, :, None, None].expand(-1, -1, by_class.shape[2], 1)
+    return by_class.gather(3, own).squeeze(3).mean(dim=1)
+
+
 def head_of_columns(head: Head, rows: Tensor) -> Head:
     """Return a head that puts out only the given outputs of another, its weights copied.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from pretask.errors import PretaskError
 from pretask.losses import Distillation
 from pretask.methods.base import MethodParts, accuracy, hard_labels
-from pretask.methods.classifier import Classifier, aggregate_joint
+from pretask.methods.classifier import Classifier, aggregate_drawn
 from pretask.methods.factory import METHODS
 from pretask.methods.joint_labels import JointLabels
 
@@ -19,18 +19,26 @@ class DistilledJointLabels(JointLabels):
     L_SLA + T²·KL(softmax(agg/T) ‖ softmax(u·z/T)) + β·L(u·z, y), the aggregate detached (Lee et al. 2020, eq. 4;
     T and β as in the authors' code). A sum over views concerns the joint term alone.
 
+    With k of M views a step sees the untransformed image and k - 1 others, drawn at random; the aggregate is that of
+    these k, an estimate of the whole one.
+
     Raises:
-        PretaskError: fewer than all views, which leave nothing to aggregate.
+        PretaskError: one view, which leaves nothing to aggregate; fewer than all where none is the plain image.
     """
 
     inferences = ("distilled", "aggregated", "single")
 
     def __init__(self, parts: MethodParts) -> None:
         super().__init__(parts)
-        if self.drawn is not None:
+        if self.drawn == 1:
             raise PretaskError(
-                f"distillation needs all {self.num_labels} views, {parts.views} were asked for: "
-                "drop --views or use --method sla"
+                "distillation needs an aggregate of at least two views, 1 was asked for: "
+                f"type --views with 2 to {self.num_labels}, or use --method sla"
+            )
+        if self.drawn is not None and not self.encoder.first_is_plain:
+            raise PretaskError(
+                f"{self.encoder.name} has no view that is the plain image, so that distillation needs all "
+                f"{self.num_labels}: drop --views, or use --method ssfe"
             )
         self.loss = parts.make_loss(parts.class_counts)
         self.head = parts.head(parts.num_classes, self.loss)
@@ -41,12 +49,15 @@ class DistilledJointLabels(JointLabels):
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the joint loss plus both terms of the distilled head; see `Method.forward`."""
-        features, plain = self.encoder.views_and_plain(images)
+        features, plain, view_labels = self._views_and_plain(images)
         joint_logits = self.joint_head(features)
-        targets = labels.repeat_interleave(self.num_labels, dim=0)
-        parts = self.joint_parts(joint_logits, targets, self.all_labels(images))
+        targets = labels.repeat_interleave(self.views_per_image, dim=0)
+        parts = self.joint_parts(joint_logits, targets, view_labels)
         logits = self.head(plain)
-        teacher = aggregate_joint(joint_logits.reshape(len(images), self.num_labels, -1))
+        by_image = (len(images), self.views_per_image)
+        teacher = aggregate_drawn(
+            joint_logits.reshape(*by_image, -1), view_labels.reshape(by_image), self.num_labels
+        )
         distillation_loss = self.distillation(logits, teacher).mean()
         head_loss = self.loss(logits, labels).mean()
         return {
@@ -57,6 +68,13 @@ class DistilledJointLabels(JointLabels):
             "distilled_loss": head_loss.detach(),
             "distilled_accuracy": accuracy(logits.detach().argmax(1), hard_labels(labels)),
         }
+
+    def _views_and_plain(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features of a step's views [B·V, D], of the plain images [B, D], and the views' labels [B·V]."""
+        if self.drawn is None:
+            return *self.encoder.views_and_plain(images), self.all_labels(images)
+        features, view_labels = self.encoder.drawn_views(images, self.drawn, with_first=True)
+        return features, features[:: self.drawn], view_labels
 
     def _classifier(self, inference: str) -> Classifier:
         if inference == "distilled":

@@ -112,10 +112,18 @@ class Encoder(nn.Module):
             images = self.image_pretext.transform(images, labels // self.feature_views)
         return self.changed(images, self._masking(labels % self.feature_views))
 
-    def drawn_views(self, images: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return `count` views of each image, drawn without repeats: features [B·count, D] and labels [B·count]."""
-        order = torch.rand(len(images), self.num_labels, device=images.device).argsort(dim=1)
-        labels = order[:, :count].flatten()
+    def drawn_views(self, images: Tensor, count: int, with_first: bool = False) -> tuple[Tensor, Tensor]:
+        """Return `count` views of each image, drawn without repeats: features [B·count, D] and labels [B·count].
+
+        Args:
+            images: [B, C, H, W] in [0, 1].
+            count: 1 … M.
+            with_first: view 0 is the first of each image, only the others are drawn.
+        """
+        places = torch.rand(len(images), self.num_labels, device=images.device)
+        if with_first:
+            places[:, 0] = -1
+        labels = places.argsort(dim=1)[:, :count].flatten()
         if self.image_pretext is not None:
             return self.transform(repeat_samples(images, count), labels), labels
         change = self._masking(labels)

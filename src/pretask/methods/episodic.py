@@ -135,9 +135,6 @@ class EpisodicMethod(Trainee):
         self.views = self.encoder.num_labels
         self.passes_per_image = float(self.views)
 
-    def set_progress(self, fraction: float) -> None:
-        """Nothing here changes with time."""
-
     def summary(self) -> str:
         """Return head, ways and pretexts."""
         joint = f", joint with {self.encoder.name}: {self.ways * self.views} ways" if self.views > 1 else ""

@@ -17,11 +17,13 @@ class Trainee(nn.Module, ABC):
         encoder: images → features.
         num_classes: N; 0 where labels are not read.
         passes_per_image: what an image of a step costs, in forward and backward passes through the backbone.
+        progress: the share of the training that is done, 0 … 1, as last told.
     """
 
     encoder: Encoder
     num_classes: int
     passes_per_image: float
+    progress: float = 0.0
 
     @property
     def backbone(self) -> Backbone:
@@ -32,9 +34,9 @@ class Trainee(nn.Module, ABC):
         """Return what it adds to plain training, in a few words."""
         return ""
 
-    @abstractmethod
     def set_progress(self, fraction: float) -> None:
-        """Tell parts that change with time which share of the training is done, 0 … 1."""
+        """Tell what changes with time which share of the training is done, 0 … 1."""
+        self.progress = fraction
 
     @abstractmethod
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -102,6 +102,7 @@ class Objective(Trainee):
 
     def set_progress(self, fraction: float) -> None:
         """Tell which share of the training is done, 0 … 1."""
+        super().set_progress(fraction)
         if self.average is not None:
             self.average.set_progress(fraction)
 

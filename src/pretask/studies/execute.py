@@ -11,11 +11,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
-import torch
 from rich.console import Console
 
 from pretask.errors import Interrupted, PretaskError
 from pretask.training.config_files import C, override
+from pretask.training.device import available_threads
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def share_threads(config: C, jobs: int) -> C:
     """Return a configuration whose run leaves room for `jobs - 1` others: threads that wait for a core spin."""
     if config.session.threads is not None:
         return config
-    return override(config, threads=max(1, torch.get_num_threads() // jobs))
+    return override(config, threads=max(1, available_threads() // jobs))
 
 
 def _gather(outcomes: Iterable[tuple[str, Callable[[], str]]], progress: _Count) -> list[str]:

@@ -9,7 +9,7 @@ from pretask.errors import PretaskError
 from pretask.methods.fixmatch import FixMatch
 from pretask.studies.plan import unit_of
 from pretask.studies.variants import Variant
-from pretask.training.build import build_method, pretext_names
+from pretask.training.build import build_method, passes_per_image, pretext_names
 from pretask.training.config import RunConfig
 from pretask.training.config_files import override
 
@@ -36,6 +36,7 @@ def _work(config: RunConfig, data: ImageData) -> tuple[float, int, bool]:
     """Return passes per image, images per step, and whether unlabelled ones are among them."""
     pretexts = pretext_names(config, data.image_size)
     method = build_method(override(config, pretexts=pretexts, pretrained=False, init=None), data)
+    passes = passes_per_image(config, method, data.image_size)
     if not isinstance(method, FixMatch):
-        return method.passes_per_image, config.optim.batch_size, False
-    return method.passes_per_image, config.optim.batch_size * (1 + method.unlabelled_ratio), True
+        return passes, config.optim.batch_size, False
+    return passes, config.optim.batch_size * (1 + method.unlabelled_ratio), True

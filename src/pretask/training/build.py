@@ -31,6 +31,7 @@ from pretask.training.config_files import AnyConfig, override
 from pretask.training.device import resolve_precision
 from pretask.training.episodes_config import FewShotConfig
 from pretask.training.pretrain_config import PretrainConfig
+from pretask.training.resolution import check_low_resolution, low_resolution
 
 
 def build_data(config: AnyConfig) -> ImageData:
@@ -82,13 +83,15 @@ def resolve(config: RunConfig, data: ImageData, device: torch.device) -> RunConf
     """Decide whatever the configuration leaves open, so that what is saved says all."""
     session, height_width = config.session, data.image_size
     asked, kind = config.method, METHODS.get(config.method.method)
-    attack = training_attack(asked)
+    attack, low = training_attack(asked), low_resolution(asked)
     return override(
         config,
         backbone=backbone_name(config.backbone, height_width),
         augment=data.augment if config.data.augment == "auto" else config.data.augment,
         pretexts=pretext_names(config, height_width),
         views=_given(asked.views, kind.default_views),
+        low_resolution=1.0 if low is None else low.scale,
+        low_resolution_share=0.0 if low is None else low.share,
         pretext_weight=_given(asked.pretext_weight, kind.default_pretext_weight),
         epsilon=_given(asked.epsilon, None if attack is None else 255 * attack.epsilon),
         precision=resolve_precision(session.precision, device),
@@ -171,7 +174,16 @@ def build_method(config: RunConfig, data: ImageData) -> Method:
         unlabelled_weight=asked.unlabelled_weight,
         unlabelled_ratio=asked.unlabelled_ratio,
     )
-    return create_method(asked.method, parts)
+    method = create_method(asked.method, parts)
+    if (low := low_resolution(asked)) is not None:
+        check_low_resolution(low, method, data.channels, data.image_size)
+    return method
+
+
+def passes_per_image(config: RunConfig, method: Method, image_size: tuple[int, int]) -> float:
+    """Return what an image costs over a whole training, in forward and backward passes at full size."""
+    low = low_resolution(config.method)
+    return method.passes_per_image * (1.0 if low is None else low.work(image_size))
 
 
 def _check_mixing(asked: MethodConfig) -> None:

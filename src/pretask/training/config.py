@@ -57,6 +57,10 @@ class MethodConfig:
     """layer after which features are changed, as in blocks.9; the end of the network where not given"""
     views: int | None = None
     """views of each image in a step, drawn at random; all, or the method's own number, where not given"""
+    low_resolution: float | None = None
+    """side of images in the first part of the training, as a share of their full side; 1 is full size throughout"""
+    low_resolution_share: float | None = None
+    """share of the training in which images have that size; half where not given"""
     view_reduction: Literal["mean", "sum"] = "mean"
     """how the losses of an image's views are reduced"""
     loss: str = "cross_entropy"
@@ -223,6 +227,8 @@ DECIDED_AT_START = frozenset(
         "augment",
         "pretexts",
         "views",
+        "low_resolution",
+        "low_resolution_share",
         "pretext_weight",
         "epsilon",
         "precision",

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pretask.data.parallel import processors
 from pretask.errors import PretaskError
 from pretask.training.allocator import keep_freed_memory
 
@@ -51,10 +52,14 @@ def _conv_seconds(dtype: torch.dtype) -> float:
     return best
 
 
+def available_threads() -> int:
+    """Return torch's own number of threads, but no more than the processors that a container leaves this process."""
+    return min(torch.get_num_threads(), processors())
+
+
 def prepare_host(threads: int | None, device: torch.device) -> None:
-    """Set the number of threads, where one is given, and what keeps the processor fast."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    """Set the number of threads, `available_threads` where none is given, and what keeps the processor fast."""
+    torch.set_num_threads(available_threads() if threads is None else threads)
     if device.type == "cpu":
         # Weights that decay to denormal numbers slow the processor several times over.
         torch.set_flush_denormal(True)

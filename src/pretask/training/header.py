@@ -18,6 +18,7 @@ from pretask.training.config import RunConfig
 from pretask.training.config_files import AnyConfig
 from pretask.training.optim import training_length
 from pretask.training.pretrain_config import PretrainConfig
+from pretask.training.resolution import low_resolution
 
 FEW_STEPS = 8
 SMALLEST_BATCH = 16
@@ -36,7 +37,7 @@ def header(
         f"data      {data.summary()}",
         f"backbone  {method.backbone.facts.summary()}",
         f"method    {config.method.method}{added}, {config.method.loss}; answers: {', '.join(method.inferences)}",
-        f"{_training(config, loader, accelerator)}, augmentation {config.data.augment}",
+        f"{_training(config, loader, accelerator)}, augmentation {config.data.augment}{_small_first(config, data)}",
         machine_line(config, loader, accelerator),
     ]
     if isinstance(method, FixMatch):
@@ -79,6 +80,14 @@ def _training(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> st
         f"training  {epochs} epochs, {total} steps of {optim.batch_size} images x "
         f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}"
     )
+
+
+def _small_first(config: RunConfig, data: ImageData) -> str:
+    low = low_resolution(config.method)
+    if low is None:
+        return ""
+    height, width = low.size(data.image_size)
+    return f", {height}x{width} pixels in the first {low.share:.0%}"
 
 
 def machine_line(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> str:

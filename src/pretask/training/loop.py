@@ -78,7 +78,7 @@ def fit(
         position, meter = restore_snapshot(folder.checkpoint, method, optimizer, average, accelerator)
     folder.truncate_metrics(position.epoch)
     if session.compile == "yes":
-        method.compile()
+        method.compile(dynamic=False)  # batches have one shape, or two where small images come first
     model = accelerator.prepare_model(method)
 
     def require_sound() -> None:

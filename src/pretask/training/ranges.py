@@ -42,7 +42,8 @@ _RANGES: dict[str, _Range] = {
         _COUNT,
     ),
     **dict.fromkeys(("momentum", "ema", "label_smoothing", "effective_beta", "target_momentum"), _BELOW_ONE),
-    **dict.fromkeys(("gate_floor", "reweight_from", "pseudo_threshold"), _SHARE),
+    **dict.fromkeys(("gate_floor", "reweight_from", "pseudo_threshold", "low_resolution_share"), _SHARE),
+    "low_resolution": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
     "epsilon": (lambda value: 0 <= value <= 255, "from 0 to 255: it counts 255ths of the pixel range"),
     **dict.fromkeys(("seed", "split_seed"), _SEED),
 }  # fmt: skip

@@ -1,0 +1,86 @@
+"""Small images first: which size, how long, at what cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pretask.benchmarks.steps import made_up_data
+from pretask.data import load_data
+from pretask.errors import PretaskError
+from pretask.experiment import train
+from pretask.studies.variants import parse_variants
+from pretask.studies.work import work_of
+from pretask.training.build import build_method
+from pretask.training.config import MethodConfig, RunConfig
+from pretask.training.config_files import override
+from pretask.training.preparation import make_preparation
+from pretask.training.resolution import LowResolution, low_resolution
+
+DIGITS = override(
+    RunConfig(), data="digits", per_class=8, backbone="resnet8", batch_size=16, method="baseline"
+)
+
+
+def test_images_are_averaged_down_until_their_share_is_over() -> None:
+    low = LowResolution(scale=0.5, share=0.5)
+    images = torch.rand(2, 3, 8, 6)
+    expected = images.reshape(2, 3, 4, 2, 3, 2).mean((3, 5))
+    torch.testing.assert_close(low(images, 0.0), expected)
+    torch.testing.assert_close(low(images, 0.49), expected)
+    assert low(images, 0.5) is images
+
+
+@pytest.mark.parametrize(
+    ("scale", "share", "work"), [(0.5, 0.5, 0.625), (0.5, 1.0, 0.25), (0.75, 0.4, 0.825)]
+)
+def test_work_counts_pixels_over_the_whole_training(scale: float, share: float, work: float) -> None:
+    assert LowResolution(scale, share).work((32, 32)) == pytest.approx(work)
+
+
+def test_what_is_asked_for_and_what_is_not() -> None:
+    assert low_resolution(MethodConfig("baseline")) is None
+    assert low_resolution(MethodConfig("baseline", low_resolution=1.0)) is None
+    assert low_resolution(MethodConfig("baseline", low_resolution=0.5, low_resolution_share=0.0)) is None
+    assert low_resolution(MethodConfig("baseline", low_resolution=0.5)) == LowResolution(0.5, 0.5)
+
+
+def test_a_method_sees_small_images_first() -> None:
+    config = override(DIGITS, low_resolution=0.5, low_resolution_share=0.5)
+    data = load_data("digits")
+    prepare = make_preparation(config.method, data.num_classes)
+    method = build_method(config, data)
+    assert prepare is not None
+    images, labels = torch.rand(4, 1, 8, 8), torch.arange(4)
+    shapes = []
+    for fraction in (0.0, 0.4, 0.6):
+        method.set_progress(fraction)
+        shapes.append(prepare(method, images, labels)[0].shape[-1])
+    assert shapes == [4, 4, 8]
+
+
+def test_studies_reckon_with_the_smaller_work() -> None:
+    names = ("baseline", "baseline:low_resolution=0.5", "sla:low_resolution=0.5:low_resolution_share=0.8")
+    variants = parse_variants(names, DIGITS)
+    assert list(work_of(DIGITS, variants, load_data("digits")).values()) == pytest.approx([1, 0.625, 4 * 0.4])
+
+
+def test_a_run_says_what_it_did_and_cost(tmp_path: Path) -> None:
+    config = override(DIGITS, low_resolution=0.5, epochs=2, runs=str(tmp_path), name="run", device="cpu")
+    results = train(config)
+    assert results["passes"] == pytest.approx(0.625)
+    again = train(config)
+    assert again["inferences"] == results["inferences"]
+    saved = (tmp_path / "run" / "config.yaml").read_text()
+    assert "low_resolution: 0.5" in saved and "low_resolution_share: 0.5" in saved
+
+
+def test_sizes_that_cannot_be_are_refused() -> None:
+    photos = made_up_data(16, 2, 3, 32)
+    with pytest.raises(PretaskError, match=r"cannot take images of 16x16 pixels, which --low-resolution 0.5"):
+        build_method(override(DIGITS, backbone="vit_tiny_patch16_224", low_resolution=0.5), photos)
+    patches = override(DIGITS, method="gssl", pretexts=("patch-rotation:grid=4",), low_resolution=0.25)
+    with pytest.raises(PretaskError, match="grid"):
+        build_method(patches, load_data("digits"))
