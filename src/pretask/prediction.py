@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from pretask.data.decode import IMAGE_SUFFIXES, UnreadableImageError, decode, unreadable
-from pretask.data.fitting import fit
+from pretask.data.fitting import enough, fit
 from pretask.errors import PretaskError
 from pretask.methods import ModelCard, load_classifier, read_card
 from pretask.training.device import resolve_device
@@ -106,7 +106,7 @@ def _read(paths: Sequence[Path], card: ModelCard) -> tuple[list[Path], Tensor, l
     read, pixels, unread = [], [], []
     for path in paths:
         try:
-            image = _decode(path, card.channels)
+            image = _decode(path, card)
         except UnreadableImageError as fault:
             unread.append(fault)
             continue
@@ -115,12 +115,12 @@ def _read(paths: Sequence[Path], card: ModelCard) -> tuple[list[Path], Tensor, l
     return read, torch.stack(pixels) if pixels else torch.empty(0), unread
 
 
-def _decode(path: Path, channels: int) -> Tensor:
+def _decode(path: Path, card: ModelCard) -> Tensor:
     try:
         encoded = path.read_bytes()
     except OSError as fault:
         raise unreadable(str(path), fault.strerror or fault) from fault
-    return decode(encoded, channels, str(path))
+    return decode(encoded, card.channels, str(path), enough(card.image_size))
 
 
 def _answer(path: Path, probabilities: Tensor, card: ModelCard, top: int) -> dict[str, Any]:

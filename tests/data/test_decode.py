@@ -107,3 +107,45 @@ def test_the_fault_survives_another_process():
         decode(b"", None, "a.png")
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.what) == (str(caught.value), "a.png")
+
+
+def smooth(height, width):
+    """A picture that changes slowly, so that every way to make it smaller gives the same pixels."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [127 + 100 * np.sin(x / 40 + c) * np.cos(y / 50) for c in range(3)]
+    return Image.fromarray(np.stack(waves, -1).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("at_least", "expected"),
+    [
+        (None, (480, 640)),
+        ((480, 640), (480, 640)),
+        ((240, 240), (240, 320)),
+        ((241, 100), (480, 640)),  # half would be too low
+        ((100, 161), (240, 320)),  # a quarter would be too narrow
+        ((1, 1), (60, 80)),
+    ],
+)
+def test_jpegs_are_decoded_no_smaller_than_enough(at_least, expected):
+    encoded = encode(smooth(480, 640), "JPEG", quality=95)
+    image = decode(encoded, 3, "photo", at_least)
+    assert tuple(image.shape[-2:]) == expected
+    full = decode(encoded, 3, "photo").float()
+    means = torch.nn.functional.interpolate(full[None], expected, mode="area")[0]
+    assert (means - image).abs().mean() < 1
+
+
+def test_enough_is_meant_upright_and_other_formats_stay_whole():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = encode(smooth(480, 640), "JPEG", exif=exif)  # seen upright: 640 high, 480 wide
+    assert decode(lying, 3, "photo", (320, 240)).shape == (3, 320, 240)
+    assert decode(lying, 3, "photo", (240, 320)).shape == (3, 640, 480)
+    assert decode(encode(smooth(480, 640)), 3, "drawing", (60, 80)).shape == (3, 480, 640)
+
+
+def test_a_jpeg_that_ends_early_is_refused_at_any_size():
+    encoded = encode(smooth(480, 640), "JPEG")
+    with pytest.raises(UnreadableImageError, match="photo"):
+        decode(encoded[: len(encoded) // 2], 3, "photo", (1, 1))

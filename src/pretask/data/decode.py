@@ -82,13 +82,17 @@ def read_header(source: Path | bytes, what: str) -> Header:
         raise unreadable(what, fault) from fault
 
 
-def decode(encoded: bytes, channels: int | None, what: str) -> Tensor:
+def decode(
+    encoded: bytes, channels: int | None, what: str, at_least: tuple[int, int] | None = None
+) -> Tensor:
     """Decode one image file.
 
     Args:
         encoded: a file's content, in any format that Pillow reads.
         channels: 1, 3, or None for the image's own (grey modes 1, everything else 3; alpha is dropped).
         what: how the image is called in an error.
+        at_least: (height, width) that is enough: a JPEG is decoded at a half, a quarter or an eighth of its size
+            where neither side falls below it, which is several times faster. None for the full size.
 
     Returns:
         uint8 tensor [C, H, W], turned upright as its EXIF data say.
@@ -98,6 +102,8 @@ def decode(encoded: bytes, channels: int | None, what: str) -> Tensor:
     """
     try:
         with Image.open(io.BytesIO(encoded)) as image:
+            if at_least is not None:
+                _reduce(image, at_least)
             return _to_tensor(image, channels)
     except _DECODE_FAULTS as fault:
         raise unreadable(what, fault) from fault
@@ -114,6 +120,12 @@ def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
     pixels = np.array(eight_bit if eight_bit.mode == mode else eight_bit.convert(mode))
     channels_first = pixels[None] if wanted == 1 else pixels.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(channels_first))
+
+
+def _reduce(image: Image.Image, at_least: tuple[int, int]) -> None:
+    """Choose the smallest size at which the format can decode and that is at least (height, width), upright."""
+    height, width = reversed(at_least) if _orientation(image) in _TURNED_BY_EXIF else at_least
+    image.draft(None, (width, height))
 
 
 def _orientation(image: Image.Image) -> int:

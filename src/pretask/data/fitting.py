@@ -30,6 +30,15 @@ def zoomed(size: tuple[int, int]) -> tuple[int, int]:
     return round(size[0] * ZOOM), round(size[1] * ZOOM)
 
 
+def enough(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) from which an image can be brought to `size` as well as from any larger one.
+
+    Twice of what it is resized to: from there on antialiased resizing hides how the image was reduced before.
+    """
+    height, width = size if max(size) <= LARGE_SIDE else zoomed(size)
+    return 2 * height, 2 * width
+
+
 def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring uint8 [C, h, w] to `size` the way images are evaluated.
 

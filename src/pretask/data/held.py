@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pretask.data.augment import Recipe
-from pretask.data.fitting import fit, mixed_channels, resize_cover, zoomed
+from pretask.data.fitting import enough, fit, mixed_channels, resize_cover, zoomed
 from pretask.data.images import ArrayImages, ImageStore
 from pretask.data.parallel import map_indices
 
@@ -61,7 +61,7 @@ def hold(
     key = (id(source), plan, str(device))
     held = _HELD.get(key)
     if held is None:
-        held = HeldPixels(source, _load(source, plan, device))
+        held = HeldPixels(source, _load(source, plan, image_size, device))
         _HELD[key] = held
     return held, None if rows is None else rows.to(device)
 
@@ -90,7 +90,7 @@ def _shares(images: ArrayImages, device: torch.device) -> bool:
     return images.storage.device == device or 2 * len(images) >= len(images.storage)
 
 
-def _load(source: object, plan: _Plan, device: torch.device) -> Tensor:
+def _load(source: object, plan: _Plan, image_size: tuple[int, int], device: torch.device) -> Tensor:
     if isinstance(source, Tensor):
         return source.to(device).contiguous()
     assert isinstance(source, ImageStore)
@@ -100,7 +100,7 @@ def _load(source: object, plan: _Plan, device: torch.device) -> Tensor:
     change = fit if plan.how == "fitted" else resize_cover
 
     def load(i: int) -> Tensor:
-        image = source.read(i)
+        image = source.read(i, enough(image_size))
         if image.shape[0] != channels:
             raise mixed_channels(source.describe(i), image.shape[0], channels)
         return change(image, plan.size)

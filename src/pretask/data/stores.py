@@ -25,8 +25,12 @@ class ImageStore(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def read(self, i: int) -> Tensor:
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
         """Return image `i`, decoded: uint8 [C, H, W].
+
+        Args:
+            i: which.
+            at_least: (height, width) that is enough, see `decode`; None for the full size.
 
         Raises:
             UnreadableImageError: the image cannot be decoded; the message names it.
@@ -80,7 +84,7 @@ class ArrayImages(ImageStore):
     def __len__(self) -> int:
         return len(self.storage) if self.rows is None else len(self.rows)
 
-    def read(self, i: int) -> Tensor:
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
         image: Tensor = self.storage[self._row(i)]
         return image
 
@@ -127,12 +131,12 @@ class FileImages(ImageStore):
     def path(self, i: int) -> Path:
         return self.folder / self.paths[i]
 
-    def read(self, i: int) -> Tensor:
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
         try:
             encoded = self.path(i).read_bytes()
         except OSError as fault:
             raise unreadable(str(self.path(i)), fault.strerror or fault) from fault
-        return decode(encoded, self.channels, str(self.path(i)))
+        return decode(encoded, self.channels, str(self.path(i)), at_least)
 
     def header(self, i: int) -> Header:
         return read_header(self.path(i), str(self.path(i)))
@@ -180,8 +184,8 @@ class EncodedImages(ImageStore):
     def encoded(self, i: int) -> bytes:
         return self.items[self._row(i)]
 
-    def read(self, i: int) -> Tensor:
-        return decode(self.encoded(i), self.channels, self.describe(i))
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
+        return decode(self.encoded(i), self.channels, self.describe(i), at_least)
 
     def header(self, i: int) -> Header:
         return read_header(self.encoded(i), self.describe(i))

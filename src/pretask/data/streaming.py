@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from pretask.data.augment import CROP_RATIO, CROP_SCALE, Recipe, padding
 from pretask.data.batches import FILLER, Batch, send, to_pixels
-from pretask.data.fitting import fit, mixed_channels
+from pretask.data.fitting import enough, fit, mixed_channels
 from pretask.data.images import ImageStore, LabelledImages
 from pretask.data.parallel import processors
 from pretask.data.randaugment import RANDAUGMENT, seeded
@@ -145,7 +145,7 @@ class _Reader(Dataset[Tensor]):
 
     def __init__(self, images: ImageStore, size: tuple[int, int], recipe: Recipe, seed: int) -> None:
         self.images = images
-        self.size = size
+        self.size, self.enough = size, enough(size)
         self.seed = seed
         self.random = bool(recipe.crop or recipe.flip or recipe.randaugment)
         self.fits_first = recipe.crop != "resized"
@@ -162,7 +162,7 @@ class _Reader(Dataset[Tensor]):
             return _Fault(str(fault))
 
     def _read(self, epoch: int, i: int) -> Tensor:
-        image = self.images.read(i)
+        image = self.images.read(i, self.enough)
         if self.fits_first:
             image = fit(image, self.size)
         if not self.random:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from pretask.data.decode import Header, UnreadableImageError
@@ -46,11 +47,13 @@ def survey_headers(splits: Mapping[str, LabelledImages]) -> tuple[Survey, Bad]:
 
 
 def find_undecodable(splits: Mapping[str, LabelledImages], bad: Bad) -> None:
-    """Decode every image not yet in `bad` and add those that fail."""
+    """Decode every image not yet in `bad`, as small as its format allows, and add those that fail."""
     for name, split in splits.items():
         faults = bad.setdefault(name, {})
         rest = [i for i in range(len(split)) if i not in faults]
-        results = map_indices(_or_fault(split.images.read), rest, f"checking {name} images")
+        results = map_indices(
+            _or_fault(partial(split.images.read, at_least=(1, 1))), rest, f"checking {name} images"
+        )
         for i, found in zip(rest, results, strict=True):
             if isinstance(found, UnreadableImageError):
                 faults[i] = found
