@@ -19,6 +19,7 @@ from pretask.data.batches import FILLER, Batch, send, to_pixels
 from pretask.data.fitting import enough, fit, mixed_channels
 from pretask.data.images import ImageStore, LabelledImages
 from pretask.data.parallel import processors
+from pretask.data.prefetch import copied_ahead
 from pretask.data.randaugment import RANDAUGMENT, seeded
 from pretask.data.schedule import Schedule, derived_seed
 from pretask.errors import PretaskError
@@ -79,11 +80,7 @@ class StreamingLoader:
         index, fillers = self.schedule.index(epoch)
         labels = self._labels[index].masked_fill_(fillers, FILLER)
         self._begin(epoch, index[start:])
-        mine = self._epochs_begun
-        for step in range(start, len(self)):
-            if mine != self._epochs_begun:  # its images are gone
-                raise RuntimeError("this loader began another epoch or was closed: it runs one at a time")
-            images = self._next().to(self.device, non_blocking=True)
+        for step, images in enumerate(copied_ahead(self._images(len(self) - start), self.device), start):
             yield Batch(
                 to_pixels(images, self.channels_last),
                 send(labels[step], self.device),
@@ -105,6 +102,14 @@ class StreamingLoader:
             # Workers use neither the parent's threads nor its locks, which is what forking can break.
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             self._batches = iter(self._source)
+
+    def _images(self, count: int) -> Iterator[Tensor]:
+        """Yield the images of the epoch that was begun last, uint8 [B, C, H, W] on the CPU."""
+        mine = self._epochs_begun
+        for _ in range(count):
+            if mine != self._epochs_begun:  # its images are gone
+                raise RuntimeError("this loader began another epoch or was closed: it runs one at a time")
+            yield self._next()
 
     def _next(self) -> Tensor:
         try:
