@@ -97,10 +97,15 @@ def memory_format_of(x: Tensor) -> torch.memory_format:
 
 def repeat_samples(x: Tensor, times: int) -> Tensor:
     """Return each sample of `x` [B, …] `times` times in a row, [B·times, …], in the same memory format."""
-    return x.repeat_interleave(times, dim=0).contiguous(memory_format=memory_format_of(x))
+    return interleave([x] * times)
 
 
 def interleave(versions: list[Tensor]) -> Tensor:
-    """Fold M versions [B, C, H, W] of a batch into one, sample-major [B·M, C, H, W], keeping the first's format."""
-    stacked = torch.stack(versions, dim=1).flatten(0, 1)
-    return stacked.contiguous(memory_format=memory_format_of(versions[0]))
+    """Fold M versions [B, …] of a batch into one, sample-major [B·M, …], keeping the first's memory format.
+
+    Pixels are copied once: into the layout that is wanted.
+    """
+    if memory_format_of(versions[0]) is torch.channels_last:
+        pixels = torch.stack([version.permute(0, 2, 3, 1) for version in versions], dim=1)
+        return pixels.flatten(0, 1).permute(0, 3, 1, 2)
+    return torch.stack(versions, dim=1).flatten(0, 1)
