@@ -129,16 +129,17 @@ def untrained_run(
     import torch
 
     from pretask.backbones import create_backbone
-    from pretask.methods import MethodParts, ModelCard, create_method, save_model
+    from pretask.methods import METHODS, MethodParts, ModelCard, create_method, save_model
     from pretask.pretexts import create_pretexts
 
     torch.manual_seed(seed)
+    square, own = size[0] == size[1], METHODS.get(method).default_pretexts
     parts = MethodParts(
         backbone=create_backbone("resnet8", image_size=size, in_channels=channels),
         class_counts=torch.ones(len(classes), dtype=torch.int64),
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
-        pretexts=create_pretexts("rotation" if size[0] == size[1] else "rotation2"),
+        pretexts=() if square else create_pretexts([name.replace("rotation", "rotation2") for name in own]),
     )
     made = create_method(method, parts)
     card = ModelCard(

@@ -13,7 +13,8 @@ from torch import Tensor
 from pretask.data.decode import IMAGE_SUFFIXES, UnreadableImageError, decode, unreadable
 from pretask.data.fitting import enough, fit
 from pretask.errors import PretaskError
-from pretask.methods import ModelCard, load_classifier, read_card
+from pretask.export import load_model
+from pretask.methods import ModelCard, read_card
 from pretask.training.device import resolve_device
 
 _BATCH = 64
@@ -52,7 +53,7 @@ def predict(
     if top < 1:
         raise PretaskError(f"--top {top} names no class: type --top 1 or more")
     where = resolve_device(device)
-    card, classifier = read_card(Path(run)), load_classifier(run, inference).to(where)
+    card, classifier = read_card(Path(run)), load_model(run, inference).to(where)
     paths = _picture_files(images)
     answers, bad = [], []
     for start in range(0, len(paths), _BATCH):

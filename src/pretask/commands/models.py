@@ -131,9 +131,9 @@ def export(
     to: Path | None = None,
     *,
     inference: str | None = None,
-    format: Literal["safetensors"] = "safetensors",
+    format: Literal["safetensors", "torch-export", "onnx"] = "safetensors",
 ) -> None:
-    """Write the deployable classifier of a run with its model card.
+    """Write the deployable classifier of a run with its model card; `pretask predict` reads every format.
 
     Parameters
     ----------
@@ -144,9 +144,9 @@ def export(
     inference
         the way to answer; the run's default where not given
     format
-        of the weights
+        safetensors for Python with pretask, torch-export for PyTorch alone, onnx for other programs
     """
-    from pretask.export import export_safetensors
+    from pretask.export import FORMATS, export_model
 
-    folder = export_safetensors(run, to, inference)
-    print_lines([f"wrote {folder}: model.safetensors, model.json, README.md"], open_console())
+    folder = export_model(run, to, inference, format)
+    print_lines([f"wrote {folder}: {FORMATS[format].file}, model.json, README.md"], open_console())

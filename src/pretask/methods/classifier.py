@@ -66,7 +66,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, N] of images [B, C, H, W] in [0, 1]."""
-        encoder, batch = self.encoder, len(images)
+        encoder, batch = self.encoder, images.shape[0]  # a length would fix the batch of an exported program
         if self.reading == "plain":
             return self._logits(encoder(images))
         if self.reading == "columns":

@@ -181,7 +181,7 @@ class ChannelDiscard(Discard):
             raise ValueError(
                 f"{self.name} is not prepared for {x.shape[1]} channels: call prepare({x.shape[1]}) first"
             )
-        return self.masks[labels].view(len(labels), x.shape[1], *[1] * (x.dim() - 2))
+        return self.masks[labels].view(labels.shape[0], x.shape[1], *[1] * (x.dim() - 2))
 
     def _part_names(self) -> list[str]:
         if self.masks is None:

@@ -12,7 +12,7 @@ import yaml
 from command_line import snapshot, tiny, untrained_run
 from pretask.cli import main
 from pretask.errors import PretaskError
-from pretask.export import export_safetensors
+from pretask.export import export_model
 from pretask.methods import load_classifier, read_card
 
 FILES = {"model.safetensors", "model.json", "README.md"}
@@ -38,7 +38,7 @@ def answers(folder: Path, inference: str | None = None) -> torch.Tensor:
 
 @pytest.mark.parametrize("inference", ["distilled", "aggregated", "single"])
 def test_an_export_answers_as_the_run_does(trained, tmp_path, inference):
-    folder = export_safetensors(trained, tmp_path / "export", inference)
+    folder = export_model(trained, tmp_path / "export", inference)
     assert torch.equal(answers(folder), answers(trained, inference))
     card = read_card(folder)
     assert card.inference == inference
@@ -56,23 +56,23 @@ def test_inferences_differ_so_that_the_test_above_says_something(trained):
 @pytest.mark.parametrize(("channels", "size"), [(1, (16, 16)), (3, (12, 20))])
 def test_any_shape_of_images_can_be_exported(tmp_path, channels, size):
     run = untrained_run(tmp_path / "run", channels=channels, size=size)
-    folder = export_safetensors(run, tmp_path / "export")
+    folder = export_model(run, tmp_path / "export")
     assert torch.equal(answers(folder), answers(run))
     assert f"{channels}x{size[0]}x{size[1]}" in (folder / "README.md").read_text()
 
 
 def test_the_folder_is_named_after_run_and_inference(tmp_path):
     run = untrained_run(tmp_path / "owls")
-    assert export_safetensors(str(run)) == tmp_path / "owls-aggregated"
-    assert export_safetensors(run, inference="single") == tmp_path / "owls-single"
-    assert export_safetensors(run, tmp_path / "some/where") == tmp_path / "some/where"
+    assert export_model(str(run)) == tmp_path / "owls-aggregated"
+    assert export_model(run, inference="single") == tmp_path / "owls-single"
+    assert export_model(run, tmp_path / "some/where") == tmp_path / "some/where"
 
 
 def test_an_export_may_be_written_again_and_exported_itself(tmp_path):
     run = untrained_run(tmp_path / "run")
-    first = snapshot(export_safetensors(run, tmp_path / "export"))
-    assert snapshot(export_safetensors(run, tmp_path / "export")) == first
-    again = export_safetensors(tmp_path / "export", tmp_path / "again")
+    first = snapshot(export_model(run, tmp_path / "export"))
+    assert snapshot(export_model(run, tmp_path / "export")) == first
+    again = export_model(tmp_path / "export", tmp_path / "again")
     assert torch.equal(answers(again), answers(run))
 
 
@@ -84,21 +84,21 @@ def test_nothing_but_an_export_is_ever_written_over(trained, tmp_path):
     before = snapshot(trained), snapshot(tmp_path)
     for place in (trained, photos, tmp_path / "file"):
         with pytest.raises(PretaskError, match="give a"):
-            export_safetensors(trained, place)
+            export_model(trained, place)
     assert (snapshot(trained), snapshot(tmp_path)) == before
 
 
 def test_faults_are_told(tmp_path):
     run = untrained_run(tmp_path / "run")
     with pytest.raises(PretaskError, match="did you mean 'single'"):
-        export_safetensors(run, tmp_path / "export", "singel")
+        export_model(run, tmp_path / "export", "singel")
     with pytest.raises(PretaskError, match=r"no trained model in .*nowhere"):
-        export_safetensors(tmp_path / "nowhere", tmp_path / "export")
+        export_model(tmp_path / "nowhere", tmp_path / "export")
     assert not (tmp_path / "export").exists()
 
 
 def test_the_card_gives_the_figures_of_this_inference_and_how_they_came_about(trained, tmp_path):
-    text = (export_safetensors(trained, tmp_path / "export", "single") / "README.md").read_text()
+    text = (export_model(trained, tmp_path / "export", "single") / "README.md").read_text()
     results = json.loads((trained / "results.json").read_text())
     test = results["inferences"]["single"]["selected"]["test"]
 
@@ -115,13 +115,13 @@ def test_the_card_gives_the_figures_of_this_inference_and_how_they_came_about(tr
 def test_a_reconstruction_is_called_one(tmp_path, method, words):
     with pytest.raises(SystemExit):
         main(["train", *tiny(method=method, runs=tmp_path, name="run")])
-    text = (export_safetensors(tmp_path / "run", tmp_path / "export") / "README.md").read_text()
+    text = (export_model(tmp_path / "run", tmp_path / "export") / "README.md").read_text()
     assert ("Reconstructed" in text) == bool(words)
     assert words in text
 
 
 def test_a_model_without_results_claims_no_figures(tmp_path):
-    folder = export_safetensors(untrained_run(tmp_path / "run"), tmp_path / "export")
+    folder = export_model(untrained_run(tmp_path / "run"), tmp_path / "export")
     text = (folder / "README.md").read_text()
     assert "Not evaluated on a test set." in text
     assert "optimistic" not in text
@@ -130,14 +130,14 @@ def test_a_model_without_results_claims_no_figures(tmp_path):
 
 def test_many_classes_are_counted_and_some_of_them_named(tmp_path):
     run = untrained_run(tmp_path / "run", classes=tuple(f"kind {i}" for i in range(60)))
-    text = (export_safetensors(run, tmp_path / "export") / "README.md").read_text()
+    text = (export_model(run, tmp_path / "export") / "README.md").read_text()
     assert "60 classes" in text
     assert "kind 49" in text
     assert "kind 50" not in text
 
 
 def test_the_code_on_the_card_runs(tmp_path):
-    folder = export_safetensors(untrained_run(tmp_path / "run"), tmp_path / "export")
+    folder = export_model(untrained_run(tmp_path / "run"), tmp_path / "export")
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     names: dict[str, torch.Tensor] = {}
     exec(code.replace("path/of/this/folder", str(folder)), names)

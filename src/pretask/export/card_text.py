@@ -1,22 +1,18 @@
-"""The deployable classifier with a model card for people."""
+"""The model card of an export, for people."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import ModelCardData
 
-from pretask.errors import PretaskError
-from pretask.files import write_atomically
-from pretask.methods import ModelCard, load_classifier, read_card, save_model
+from pretask.methods import ModelCard
 from pretask.training.config_files import load_config
-from pretask.training.run_folder import RunFolder
 
-_FILES = frozenset(("model.safetensors", "model.json", "README.md"))
-_USE = """\
+_USE = {
+    "safetensors": """\
 ```python
 import torch
 from pretask import load_classifier
@@ -25,51 +21,42 @@ classifier = load_classifier("path/of/this/folder")
 images = torch.rand(1, {channels}, {height}, {width})  # values in [0, 1]
 probabilities = classifier(images).softmax(dim=1)
 ```
-"""
+""",
+    "torch-export": """\
+```python
+import torch
 
+classifier = torch.export.load("path/of/this/folder/model.pt2").module()
+images = torch.rand(1, {channels}, {height}, {width})  # values in [0, 1], any number of images
+probabilities = classifier(images).softmax(dim=1)
+```
+""",
+    "onnx": """\
+```python
+import numpy as np
+import onnxruntime
 
-def export_safetensors(run: Path | str, to: Path | str | None = None, inference: str | None = None) -> Path:
-    """Write one inference of a run as `model.safetensors`, `model.json` and a model card `README.md`.
-
-    Args:
-        run: a run folder.
-        to: folder to write; `<run>-<inference>` beside the run where None.
-        inference: a way to answer; None is the run's default.
-
-    Returns:
-        the folder.
-
-    Raises:
-        PretaskError: no such run or inference, or a folder that holds anything but an export.
-    """
-    run = Path(run)
-    card = read_card(run)
-    name = inference or card.inference
-    classifier = load_classifier(run, name)
-    folder = Path(to) if to is not None else run.with_name(f"{run.name}-{name}")
-    _check_room(folder)
-    results = RunFolder(run).read_results() if (run / "results.json").is_file() else {}
-    save_model(folder, {name: classifier}, replace(card, inference=name))
-    text = model_card_text(card, name, classifier.num_views, results, run)
-    write_atomically(folder / "README.md", lambda path: path.write_text(text))
-    return folder
-
-
-def _check_room(folder: Path) -> None:
-    """Refuse a folder whose files an export would overwrite or stand among; an export may be written again."""
-    if folder.exists() and not folder.is_dir():
-        raise PretaskError(f"{folder} is a file: give a folder to export to")
-    others = {path.name for path in folder.iterdir()} - _FILES if folder.exists() else set()
-    if others:
-        raise PretaskError(
-            f"{folder} holds other files ({min(others)}): give a new or empty folder to export to"
-        )
+session = onnxruntime.InferenceSession("path/of/this/folder/model.onnx")
+images = np.random.rand(1, {channels}, {height}, {width}).astype(np.float32)  # values in [0, 1], any number of images
+(logits,) = session.run(["logits"], {{"images": images}})
+```
+""",
+}
 
 
 def model_card_text(
-    card: ModelCard, inference: str, num_views: int, results: dict[str, Any], run: Path
+    card: ModelCard, inference: str, num_views: int, results: dict[str, Any], run: Path, format: str
 ) -> str:
-    """Return a model card in the Hub's format: metadata, use, figures with their protocol, limits."""
+    """Return a model card in the Hub's format: metadata, use, figures with their protocol, limits.
+
+    Args:
+        card: of the run.
+        inference: the one that is exported.
+        num_views: rows of a batch that it makes of an image.
+        results: of the run; empty where it has none.
+        run: its folder.
+        format: of the export, which decides how it is used.
+    """
     metadata = ModelCardData(
         library_name="pretask",
         pipeline_tag="image-classification",
@@ -82,7 +69,9 @@ def model_card_text(
         f"Images are {card.channels}x{card.image_size[0]}x{card.image_size[1]} with values in [0, 1]; the model "
         f"normalises them itself. Inference `{inference}` passes each image through the network {num_views} time(s).",
         "## Use\n\n"
-        + _USE.format(channels=card.channels, height=card.image_size[0], width=card.image_size[1]).rstrip(),
+        + _USE[format]
+        .format(channels=card.channels, height=card.image_size[0], width=card.image_size[1])
+        .rstrip(),
         "## Figures\n\n" + _figures(results, inference),
         "## Training\n\n" + _training(run) + _reconstructions(card),
         "## Limits\n\nThe figures hold for images like those of the training set; no other use was measured. "

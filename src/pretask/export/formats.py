@@ -1,0 +1,90 @@
+"""The formats of an export: what each writes beside `model.json`, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from pretask.errors import PretaskError, unknown_name
+from pretask.export import onnx_model, program
+from pretask.files import write_json
+from pretask.methods import Classifier, ModelCard, load_classifier, read_card, save_model
+
+Write = Callable[[Path, Classifier, ModelCard], None]
+"""Writes a classifier into a folder, the card's only inference; the folder is there."""
+Read = Callable[[Path, ModelCard], nn.Module]
+"""Returns what turns images in [0, 1] into logits."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    Attributes:
+        file: the model's, beside `model.json`.
+        write, read: see `Write` and `Read`.
+        needs: the packages it takes beyond pretask's own, for people.
+    """
+
+    file: str
+    write: Write
+    read: Read
+    needs: str = ""
+
+
+def _write_safetensors(folder: Path, classifier: Classifier, card: ModelCard) -> None:
+    save_model(folder, {card.inference: classifier}, card)
+
+
+def _with_card(write: Write) -> Write:
+    def both(folder: Path, classifier: Classifier, card: ModelCard) -> None:
+        write(folder, classifier, card)
+        only = {card.inference: card.inferences[card.inference]}
+        write_json(folder / "model.json", asdict(replace(card, inferences=only)))
+
+    return both
+
+
+FORMATS: dict[str, Format] = {
+    "safetensors": Format("model.safetensors", _write_safetensors, lambda folder, _: load_classifier(folder)),
+    "torch-export": Format(program.FILE, _with_card(program.write), program.read),
+    "onnx": Format(onnx_model.FILE, _with_card(onnx_model.write), onnx_model.read, "onnx, onnxruntime"),
+}
+
+
+def get_format(name: str) -> Format:
+    """Return a format by its name.
+
+    Raises:
+        PretaskError: an unknown name; the nearest is told.
+    """
+    if name not in FORMATS:
+        raise unknown_name("format", name, FORMATS)
+    return FORMATS[name]
+
+
+def load_model(folder: Path | str, inference: str | None = None) -> nn.Module:
+    """Return what turns images [B, C, H, W] in [0, 1] into logits [B, N], of a run or of an export in any format.
+
+    Args:
+        folder: a run folder or an export.
+        inference: one of the saved ways to answer; None is the model's default.
+
+    Raises:
+        PretaskError: a missing or damaged file, an unknown inference, a model without a class head.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    others = [known for name, known in FORMATS.items() if name != "safetensors"]
+    found = next((known for known in others if (folder / known.file).is_file()), None)
+    if found is None or (folder / FORMATS["safetensors"].file).is_file():
+        return load_classifier(folder, inference)
+    if inference not in (None, card.inference):
+        raise PretaskError(
+            f"{folder} is an export of inference '{card.inference}' alone, not of '{inference}': drop --inference, "
+            "or export that one"
+        )
+    return found.read(folder, card)
