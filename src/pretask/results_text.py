@@ -147,3 +147,21 @@ def prediction_lines(answers: Sequence[Mapping[str, Any]], format: str) -> list[
         + "  ".join(f"{n['label']} {100 * n['probability']:.1f} %" for n in answer["top"])
         for answer in answers
     ]
+
+
+def explanation_lines(told: Mapping[str, Any]) -> list[str]:
+    """Return what `pretask explain` found: the answers, how well classes part, and where the pictures are."""
+    lines = []
+    for row in told.get("attention", ()):
+        answers = "  ".join(
+            f"{name}: {answer['label']} {100 * answer['probability']:.0f} %"
+            for name, answer in row["answers"].items()
+        )
+        truth = "" if row["label"] is None else f" ({row['label']})"
+        lines.append(f"{row['image']}{truth}  {answers}")
+    for name, figures in told.get("separation", {}).items():
+        silhouette = figures["silhouette"]
+        apart = "" if silhouette is None else f"silhouette {silhouette:.3f}  "
+        neighbours = 100 * figures["neighbours"]
+        lines.append(f"{name}  {apart}5 neighbours {neighbours:.2f} %  of {told['points']:,} images")
+    return [*lines, *(f"wrote {path}" for path in told["files"].values())]

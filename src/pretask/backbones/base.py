@@ -23,6 +23,8 @@ class Backbone(nn.Module):
     facts: BackboneFacts
     channels_last_maps = False
     """whether layers put out [B, h, w, C] instead of [B, C, h, w]"""
+    pools_map = True
+    """whether features are pooled from a map of [B, C, h, w], not from tokens or a map of another layout"""
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Map images [B, C, H, W] to the last feature map [B, D, h, w], before pooling."""

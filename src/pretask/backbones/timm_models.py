@@ -79,6 +79,7 @@ class TimmBackbone(Backbone):
             raise ValueError(
                 f"its features have the shape {list(shape)} instead of [B, D, h, w] or [B, tokens, D]"
             )
+        self.pools_map = self._prefix is None and not self.channels_last_maps
         self.num_features = output_shapes(self, image_size, in_channels)[0][1]
 
 

@@ -60,11 +60,13 @@ class WideResNet(Backbone):
                 width_in = width_out
         self.blocks = nn.Sequential(*blocks)
         self.bn = nn.BatchNorm2d(self.num_features)
+        self.relu = nn.ReLU()  # a layer, so that the last map has a name
         initialise(self)
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Map images [B, C, H, W] to [B, 64k, h, w]."""
-        return F.relu(self.bn(self.blocks(self.pool(self.conv(x)))))
+        features: Tensor = self.relu(self.bn(self.blocks(self.pool(self.conv(x)))))
+        return features
 
 
 def _depth_and_width(name: str) -> tuple[int, int]:

@@ -150,3 +150,67 @@ def export(
 
     folder = export_model(run, to, inference, format)
     print_lines([f"wrote {folder}: {FORMATS[format].file}, model.json, README.md"], open_console())
+
+
+@app.command
+def explain(
+    *runs: Path,
+    parts: tuple[Literal["gradcam", "tsne", "pca"], ...] = ("gradcam", "tsne", "pca"),
+    images: tuple[Path, ...] = (),
+    count: int = 6,
+    points: int = 2000,
+    inference: str | None = None,
+    split: Literal["test", "validation", "train"] = "test",
+    data: str | None = None,
+    to: Path | None = None,
+    format: Literal["png", "svg"] = "png",
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Draw where models look and how their features lie, the same images for all of them.
+
+    Parameters
+    ----------
+    runs
+        run folders, of the same images and classes
+    parts
+        gradcam: what of an image speaks for the model's answer; tsne, pca: features in two dimensions
+    images
+        picture files for gradcam, in place of images drawn from the split
+    count
+        images drawn for gradcam, of each class in turn
+    points
+        images at most whose features are shown
+    inference
+        the way to answer that is asked; each run's default where not given
+    split
+        of the data
+    data
+        in place of the first run's own
+    to
+        folder to write; explain in the first run where not given
+    format
+        of the pictures
+    seed
+        draws images, and starts t-SNE
+    device
+        auto, cpu or cuda
+    """
+    from pretask.explain import explain as draw
+    from pretask.results_text import explanation_lines
+
+    told = draw(
+        runs,
+        parts=parts,
+        images=images,
+        count=count,
+        points=points,
+        inference=inference,
+        split=split,
+        data=data,
+        to=to,
+        format=format,
+        seed=seed,
+        device=device,
+    )
+    print_lines(explanation_lines(told), open_console())

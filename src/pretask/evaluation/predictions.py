@@ -71,7 +71,8 @@ def collect(
     network: nn.Module, answer: Callable[[Tensor], Tensor], loader: Loader, precision: Precision
 ) -> tuple[Tensor, Tensor]:
     """Return what `answer`, a way to call `network`, gives for each image of all ranks, and the labels."""
-    with _judging(network):
+    # Not `inference_mode`: a buffer that a module caches on its way would be unusable in training.
+    with evaluation_mode(network), torch.no_grad():
         rows = [_forward(answer, batch, precision) for batch in loader.epoch(0)]
     if not rows:
         raise _no_images()
@@ -92,14 +93,12 @@ def _forward(
 
 
 @contextmanager
-def _judging(classifier: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each module gets its own mode back, so frozen parts stay frozen."""
-    modes = [(module, module.training) for module in classifier.modules()]
-    classifier.eval()
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode; each module gets its own mode back, so frozen parts stay frozen."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
     try:
-        # Not `inference_mode`: a buffer that a module caches on its way would be unusable in training.
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module, mode in modes:
             module.training = mode

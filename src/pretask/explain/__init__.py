@@ -1,0 +1,7 @@
+"""Pictures of what trained classifiers look at, and of how their features lie."""
+
+from __future__ import annotations
+
+from pretask.explain.run import explain
+
+__all__ = ["explain"]

@@ -1,0 +1,74 @@
+"""`pretask explain`: the same images for all models, pictures and figures on disk, faults in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from command_line import CommandLine, picture, picture_folder, tiny, untrained_run
+from pretask.errors import PretaskError
+from pretask.explain import explain
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, request) -> list[Path]:
+    """Three short trainings on digits."""
+    folder = tmp_path_factory.mktemp("runs")
+    from pretask.cli import main
+
+    for method in ("baseline", "sla", "gssl-flip"):
+        with pytest.raises(SystemExit) as left:
+            main(["train", *tiny(method=method, runs=folder, name=method)])
+        assert left.value.code == 0
+    return [folder / "baseline", folder / "sla", folder / "gssl-flip"]
+
+
+def test_models_side_by_side(runs, tmp_path, capsys) -> None:
+    out = CommandLine(capsys).well("explain", *runs, "--points", 60, "--count", 3, "--to", tmp_path)
+    told = json.loads((tmp_path / "explain.json").read_text())
+    assert list(told["runs"]) == ["baseline", "sla", "gssl-flip"]
+    assert {row["label"] for row in told["attention"]} == {"0", "1", "2"}
+    assert all(set(row["answers"]) == set(told["runs"]) for row in told["attention"])
+    assert set(told["separation"]) == set(told["runs"]) and told["points"] == 60
+    for part in ("gradcam", "tsne", "pca"):
+        with Image.open(tmp_path / f"{part}.png") as drawn:
+            assert drawn.width > 300 and len(drawn.convert("L").getcolors(256)) > 20
+        assert f"wrote {tmp_path / part}.png" in out
+    assert "5 neighbours" in out
+
+
+def test_the_same_call_gives_the_same_files(runs, tmp_path) -> None:
+    for place in ("a", "b"):
+        explain(runs[:1], points=40, count=2, to=tmp_path / place, format="svg")
+    for part in ("gradcam.svg", "tsne.svg", "pca.svg"):
+        assert (tmp_path / "a" / part).read_bytes() == (tmp_path / "b" / part).read_bytes()
+    other = explain(runs[:1], points=40, count=2, to=tmp_path / "c", parts=["gradcam"], seed=1)
+    first = json.loads((tmp_path / "a" / "explain.json").read_text())
+    assert [row["image"] for row in other["attention"]] != [row["image"] for row in first["attention"]]
+
+
+def test_pictures_of_the_user_are_shown_without_a_truth(tmp_path) -> None:
+    run, own = untrained_run(tmp_path / "run"), picture(tmp_path / "mine.png", (40, 30))
+    data = picture_folder(tmp_path / "data", ("cat", "dog", "owl"))
+    told = explain([run], parts=["gradcam"], images=[own], data=str(data), split="train")
+    assert [row["label"] for row in told["attention"]] == [None]
+    assert told["folder"] == str(run / "explain")
+
+
+def test_faults_are_told_in_one_line(runs, tmp_path, capsys) -> None:
+    call = CommandLine(capsys)
+    other = untrained_run(tmp_path / "other")
+    call("explain").fault("give a run folder")
+    call("explain", tmp_path / "nowhere").fault("no trained model")
+    call("explain", runs[0], other).fault("differ in", "one by one")
+    call("explain", runs[0], runs[0]).fault("given twice")
+    call("explain", other).fault("does not know its data", "--data")
+    call("explain", runs[0], "--points", 1).fault("too few")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    call("explain", runs[0], "--images", broken, "--parts", "gradcam").fault("broken.png")
+    with pytest.raises(PretaskError, match="did you mean 'tsne'"):
+        explain(runs[:1], parts=["tsnee"])
