@@ -58,6 +58,15 @@ def test_pictures_of_the_user_are_shown_without_a_truth(tmp_path) -> None:
     assert told["folder"] == str(run / "explain")
 
 
+def test_the_report_of_the_run_shows_the_pictures(runs) -> None:
+    told = explain(runs[:1], points=40, count=2)
+    assert told["folder"] == str(runs[0] / "explain")
+    page = (runs[0] / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert 'alt="0: baseline answers' in page and "5 neighbours" in page
+    assert len(page) < 5_000_000
+
+
 def test_faults_are_told_in_one_line(runs, tmp_path, capsys) -> None:
     call = CommandLine(capsys)
     other = untrained_run(tmp_path / "other")

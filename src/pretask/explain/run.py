@@ -22,6 +22,8 @@ from pretask.explain.grad_cam import grad_cam
 from pretask.explain.projections import PROJECTIONS, separation
 from pretask.files import write_json
 from pretask.methods import Classifier, ModelCard, load_classifier, load_encoder, read_card
+from pretask.reports import write_run_report
+from pretask.reports.explanations import FOLDER
 from pretask.training.device import prepare_host, resolve_device
 
 Part = Literal["gradcam", "tsne", "pca"]
@@ -57,7 +59,7 @@ def explain(
         inference: the way to answer that is asked; each run's default where None.
         split: of the data.
         data: in place of the first run's own.
-        to: folder to write; "explain" in the first run where None.
+        to: folder to write; "explain" in the first run where None, whose report then shows the pictures.
         format: of the pictures.
         seed: draws images, and starts t-SNE.
         device: "auto", "cpu" or "cuda".
@@ -83,7 +85,7 @@ def explain(
     models = dict(zip(_names(folders), folders, strict=True))
     _check_alike({name: read_card(path) for name, path in models.items()})
     found = read_data(folders[0], data, read_card(folders[0]))
-    folder = Path(to) if to is not None else folders[0] / "explain"
+    folder = Path(to) if to is not None else folders[0] / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     files = {part: folder / f"{part}.{format}" for part in PARTS if part in parts}
     told: dict[str, Any] = {
@@ -100,6 +102,8 @@ def explain(
         shown = drawn_subset(split_images(found, split), points, seed)
         told |= _projections(models, kinds, shown, found, where, files, seed)
     write_json(folder / "explain.json", told)
+    if to is None and (folders[0] / "config.yaml").is_file():
+        write_run_report(folders[0])
     return {**told, "folder": str(folder)}
 
 

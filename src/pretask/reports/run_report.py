@@ -10,6 +10,7 @@ import yaml
 
 from pretask.errors import PretaskError
 from pretask.reports import curves, html
+from pretask.reports.explanations import explanations
 from pretask.reports.figures import series_swatch
 from pretask.reports.gates import MEANING, TITLE, gate_chart, gate_weights
 from pretask.reports.html import Html, tag
@@ -72,6 +73,7 @@ def run_page(folder: Path) -> str:
         calibration(test),
         confusion(test, names),
         class_table(test, names),
+        explanations(folder),
         _facts(config, environment, results),
     )
 
