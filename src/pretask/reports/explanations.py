@@ -16,8 +16,8 @@ LARGEST = 1_500_000
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _CAPTIONS = {
     "gradcam": "What of each image speaks for the model's own answer (Grad-CAM): bright is much, dark is nothing.",
-    "tsne": "Features of the same images in two dimensions, by t-SNE. Distances between groups mean little; the figures "
-    "above each panel were taken in the features themselves.",
+    "tsne": "Features of the same images in two dimensions, by t-SNE. Distances between groups mean little; "
+    "the figures above each panel were taken in the features themselves.",
     "pca": "Features of the same images along their two principal components.",
 }
 
