@@ -21,7 +21,10 @@ class PageCheck(HTMLParser):
         self.feed(document)
         self.close()
         assert self._open == []
-        assert not re.search(r"url\((?!#)|@import|<script", document)
+        assert not re.search(r"url\((?!#)|@import", document)
+        assert document.count("<script>") == document.count("<script") == 1, (
+            "the page's own script, and no other"
+        )
         assert len(self.ids) == len(set(self.ids))
 
     def handle_starttag(self, tag, attrs):
@@ -36,7 +39,7 @@ class PageCheck(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data):
-        if self._open and self._open[-1] != "style":
+        if self._open and self._open[-1] not in ("style", "script"):
             self.words.append(data)
 
     @property

@@ -12,6 +12,9 @@ from pretask.reports import figures
 from pretask.reports.figures import INK, SOFT, Chart
 from pretask.reports.html import Html
 
+MOST_TIPS = 40
+"""Points of a line that say what they are."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -75,6 +78,7 @@ def line_chart(
         color, dash = figures.series_color(line.color), figures.series_dash(line.color)
         alone = "o" if len(line.at) == 1 else None
         axes.plot(line.at, line.values, color=color, linestyle=dash, marker=alone, markersize=4)
+        _tell_points(chart, line, x_label, percent)
         if line.low is not None and line.high is not None:
             axes.fill_between(line.at, line.low, line.high, color=color, alpha=0.18, linewidth=0)
     axes.set_xlabel(x_label)
@@ -90,6 +94,15 @@ def line_chart(
     if percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     return chart.svg(description or f"{y_label} over {x_label}s: {', '.join(line.name for line in lines)}")
+
+
+def _tell_points(chart: Chart, line: Line, x_label: str, percent: bool) -> None:
+    """Name points of a line, the last among them; where they lie close, some."""
+    every = -(-len(line.at) // MOST_TIPS)
+    for place in range(len(line.at) - 1, -1, -every):
+        value = line.values[place]
+        written = f"{100 * value:.2f} %" if percent else f"{value:.4g}"
+        chart.tip(line.at[place], value, f"{line.name}, {x_label} {line.at[place]:g}: {written}")
 
 
 def interval_chart(
@@ -115,6 +128,8 @@ def interval_chart(
         if low is not None and high is not None:
             axes.plot([low, high], [place, place], color=figures.series_color(1), linewidth=2)
         axes.plot([mean], [place], "o", color=figures.series_color(1), markersize=5)
+        ends = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
+        chart.tip(mean, place, f"{rows[place][0]}: {mean:+.2f}{ends} points")
     axes.set_yticks(range(len(rows)), names, color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(f"difference in {what}, percentage points")
@@ -125,6 +140,38 @@ def interval_chart(
     axes.margins(x=0.08)
     named = ", ".join(name for name, *_ in rows)
     return chart.svg(f"Difference in {what} to {reference} with its interval: {named}")
+
+
+def work_chart(slug: str, lines: Sequence[Line], reference: str) -> Html:
+    """Return shares over work on a logarithmic axis, a mark with its spread for each point.
+
+    Args:
+        slug: see `Chart`.
+        lines: `at` is work relative to the reference's at equal length, `low` and `high` are ends of the spread.
+        reference: as a person would say it.
+    """
+    chart = Chart(slug)
+    axes = chart.axes
+    for line in lines:
+        color = figures.series_color(line.color)
+        axes.plot(line.at, line.values, "o-", color=color, markersize=5, linewidth=1, alpha=0.85)
+        for place, value in enumerate(line.values):
+            if line.low is not None and line.high is not None:
+                axes.plot(
+                    [line.at[place]] * 2, [line.low[place], line.high[place]], color=color, linewidth=1.2
+                )
+            chart.tip(line.at[place], value, f"{line.name}, {line.at[place]:.3g} x: {100 * value:.2f} %")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} ×"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(f"training work, relative to {reference}")
+    axes.set_ylabel("test top-1")
+    axes.grid(axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.1)
+    return chart.svg(f"Test top-1 over training work: {', '.join(line.name for line in lines)}")
 
 
 def calibration_chart(slug: str, bins: dict[str, list[Any]]) -> Html:

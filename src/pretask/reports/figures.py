@@ -62,13 +62,30 @@ class Chart:
             self.axes: Axes = self._figure.add_subplot()
             self.axes.patch.set_alpha(0)
             self.axes.set_axisbelow(True)
+        self._tips: list[tuple[float, float, str]] = []
+
+    def tip(self, x: float, y: float, text: str) -> None:
+        """Say what stands at a place, in the units of the axes, to whoever points at it."""
+        self._tips.append((x, y, text))
 
     def svg(self, description: str) -> Html:
         """Return the drawing; `description` is what a screen reader says."""
         buffer = io.StringIO()
         with rc_context(_STYLE):
             self._figure.savefig(buffer, format="svg", metadata={"Date": None})
-        return Html(_embedded(buffer.getvalue(), self._slug, description))
+        drawn = buffer.getvalue().replace("</svg>", f"{self._spots()}</svg>")
+        return Html(_embedded(drawn, self._slug, description))
+
+    def _spots(self) -> str:
+        """Return an unseen mark per tip; places are known once the figure is laid out."""
+        width, height = 72 * self._figure.get_size_inches()
+        to_figure = self.axes.transData + self._figure.transFigure.inverted()
+        spots = []
+        for x, y, text in self._tips:
+            across, up = to_figure.transform((x, y))
+            place = f'cx="{across * width:.1f}" cy="{(1 - up) * height:.1f}"'
+            spots.append(f'<circle {place} r="6" class="tip"><title>{escape(text)}</title></circle>')
+        return "".join(spots)
 
 
 def series_color(index: int) -> str:

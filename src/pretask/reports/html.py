@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -38,16 +40,16 @@ def table(
     *,
     caption: str = "",
     text_columns: int = 1,
-    class_: str | None = None,
+    class_: str | None = "sortable",
 ) -> Html:
-    """Return a table that scrolls sideways in a narrow window.
+    """Return a table that scrolls sideways in a narrow window, and that a press on a heading sorts.
 
     Args:
         header: one heading per column.
         rows: cells, text or `Html`; the first of each row is its heading.
         caption: stands above the table.
         text_columns: how many columns, from the left, are words; the others are figures, aligned right.
-        class_: a class for the table.
+        class_: a class for the table; rows keep their order in any but "sortable".
     """
 
     def kind(column: int) -> str | None:
@@ -102,17 +104,25 @@ def notice(text: str) -> Html:
 
 
 def page(title: str, *body: str) -> str:
-    """Return a whole document; its security policy forbids every request."""
-    style = (files("pretask.reports") / "style.css").read_text(encoding="utf-8")
+    """Return a whole document; its security policy forbids every request, and every script but the page's own."""
+    style, script = (
+        (files("pretask.reports") / name).read_text(encoding="utf-8") for name in ("style.css", "page.js")
+    )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "style-src 'unsafe-inline'; img-src data:\">\n"
+        f"style-src 'unsafe-inline'; img-src data:; script-src '{_digest(script)}'\">\n"
         f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n'
-        f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n{join(body)}\n</main>\n</body>\n</html>\n"
+        f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n{join(body)}\n</main>\n<script>{script}</script>\n"
+        "</body>\n</html>\n"
     )
+
+
+def _digest(script: str) -> str:
+    """Return by which the security policy knows the page's own script, and lets in no other."""
+    return f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
 
 
 def write_page(path: Path, document: str) -> Path:

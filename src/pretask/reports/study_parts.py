@@ -48,7 +48,7 @@ def stamps(study: dict[str, Any]) -> list[Html]:
 
 def training_curves(study: dict[str, Any]) -> Html:
     """Return losses and validation figures over the training, for each budget."""
-    colors = _colors(study)
+    colors = method_colors(study)
     parts = [_budget_curves(study, budget, colors) for budget in BUDGETS]
     if not any(parts):
         return Html()
@@ -91,7 +91,7 @@ def _line(
     return curves.mean_line(method, mine, colors[method])
 
 
-def _colors(study: dict[str, Any]) -> dict[str, int]:
+def method_colors(study: dict[str, Any]) -> dict[str, int]:
     """A colour per method, the same in every chart; the reference is neutral."""
     reference = study.get("reference", "baseline")
     methods = dict.fromkeys(row["method"] for row in study["rows"])

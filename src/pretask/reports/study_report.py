@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pretask.reports import curves, html
+from pretask.reports.figures import series_swatch
 from pretask.reports.gates import MEANING, TITLE, gate_charts
 from pretask.reports.headline import BUDGETS, Row, headline, label, reference_of, rows_of
 from pretask.reports.html import Html, tag
@@ -15,6 +16,7 @@ from pretask.reports.study_parts import (
     TITLES,
     how_measured,
     lead,
+    method_colors,
     runs_of,
     stamps,
     training_curves,
@@ -45,6 +47,7 @@ def study_page(study: dict[str, Any]) -> str:
         *stamps(study),
         headline(study),
         *(_budget(study, budget) for budget in BUDGETS if rows_of(study, budget)),
+        _against_work(study),
         training_curves(study),
         _gates(study),
         how_measured(study),
@@ -70,6 +73,34 @@ def _bar(row: Row) -> tuple[str, float, float | None, float | None]:
     difference = row["difference"]
     low, high = (100 * v if known(v) else None for v in (difference.get("low"), difference.get("high")))
     return label(row), 100 * difference["mean"], low, high
+
+
+def _against_work(study: dict[str, Any]) -> Html:
+    """Return top-1 over what training cost, where rows differ in it."""
+    rows = [row for row in study["rows"] if known(row.get("cost")) and known(row["test"]["top1"]["mean"])]
+    if len({row["cost"] for row in rows}) < 2:
+        return Html()
+    colors, lines = method_colors(study), []
+    for name in dict.fromkeys(map(label, rows)):
+        own = {row["cost"]: row for row in rows if label(row) == name}
+        at = sorted(own)
+        scores = [own[cost]["test"]["top1"] for cost in at]
+        spreads = [score["std"] or 0.0 for score in scores]
+        means = [score["mean"] for score in scores]
+        low = [mean - std for mean, std in zip(means, spreads, strict=True)]
+        high = [mean + std for mean, std in zip(means, spreads, strict=True)]
+        lines.append(curves.Line(name, at, means, colors[own[at[0]]["method"]], low, high))
+    methods = dict.fromkeys(row["method"] for row in rows)
+    drawn = curves.work_chart("work", lines, reference=reference_of(study))
+    return html.section(
+        "Accuracy against work",
+        html.legend((method, series_swatch(colors[method])) for method in methods),
+        html.figure(
+            drawn,
+            "Test top-1, mean and standard deviation over seeds; each inference is a mark of its own, which tells its "
+            "name. A line joins what the same method reached with more training.",
+        ),
+    )
 
 
 def _gates(study: dict[str, Any]) -> Html:
