@@ -155,7 +155,7 @@ def export(
 @app.command
 def explain(
     *runs: Path,
-    parts: tuple[Literal["gradcam", "tsne", "pca"], ...] = ("gradcam", "tsne", "pca"),
+    parts: tuple[str, ...] = ("gradcam", "examples", "pretexts", "tsne", "pca"),
     images: tuple[Path, ...] = (),
     count: int = 6,
     points: int = 2000,
@@ -167,20 +167,21 @@ def explain(
     seed: int = 0,
     device: str = "auto",
 ) -> None:
-    """Draw where models look and how their features lie, the same images for all of them.
+    """Draw where models look, what they answer and how their features lie, the same images for all of them.
 
     Parameters
     ----------
     runs
         run folders, of the same images and classes
     parts
-        gradcam: what of an image speaks for the model's answer; tsne, pca: features in two dimensions
+        gradcam: what of an image speaks for the model's answer; examples: the surest right and wrong answers, and where
+        models disagree; pretexts: what they do to an image; tsne, pca: features in two dimensions
     images
-        picture files for gradcam, in place of images drawn from the split
+        picture files for gradcam and pretexts, in place of images drawn from the split
     count
-        images drawn for gradcam, of each class in turn
+        images drawn to be looked at, of each class in turn, and images in a row of examples
     points
-        images at most whose features are shown
+        images at most whose answers or features are shown together
     inference
         the way to answer that is asked; each run's default where not given
     split

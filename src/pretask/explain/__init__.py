@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pretask.explain.parts import PARTS, Part, Scene
 from pretask.explain.run import explain
 
-__all__ = ["explain"]
+__all__ = ["PARTS", "Part", "Scene", "explain"]

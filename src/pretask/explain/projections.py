@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -84,6 +83,3 @@ def tsne(features: Tensor, seed: int) -> Tensor:
         n_jobs=torch.get_num_threads(),
     ).fit(reduced.numpy())
     return torch.from_numpy(made.__array__().astype("float32"))
-
-
-PROJECTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {"tsne": tsne, "pca": pca}

@@ -16,6 +16,9 @@ LARGEST = 1_500_000
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _CAPTIONS = {
     "gradcam": "What of each image speaks for the model's own answer (Grad-CAM): bright is much, dark is nothing.",
+    "examples": "The surest right and wrong answers, and images that models disagree about. Above each picture its "
+    "true class, then the answers in the order of the models.",
+    "pretexts": "What the pretexts of these models make of an image.",
     "tsne": "Features of the same images in two dimensions, by t-SNE. Distances between groups mean little; "
     "the figures above each panel were taken in the features themselves.",
     "pca": "Features of the same images along their two principal components.",
@@ -50,6 +53,14 @@ def _words(part: str, told: dict[str, Any]) -> str:
             for row in told.get("attention", ())
         ]
         return "; ".join(rows)
+    if part == "examples":
+        return "; ".join(
+            f"{row['title']}: "
+            + ", ".join(f"{image['label']} taken for {image['told']}" for image in row["images"])
+            for row in told.get("examples", ())
+        ).replace("\n", ", ")
+    if part == "pretexts":
+        return ", ".join(told.get("pretexts", {}))
     figures = told.get("separation", {})
     return "; ".join(
         f"{name}: 5 neighbours {100 * found['neighbours']:.1f} %" for name, found in figures.items()

@@ -1,0 +1,84 @@
+"""What an explanation is made of: parts, each a picture with its figures, and what they are given to draw from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pretask.data import ImageData, LabelledImages
+from pretask.evaluation.split import split_images
+from pretask.explain.chosen import Chosen, drawn_images, drawn_subset, named_pictures
+from pretask.methods import Classifier, load_classifier
+from pretask.registry import Registry
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The models that are explained, and on what.
+
+    Attributes:
+        models: folder of each, by the name it has in pictures.
+        data: whose images are shown; its classes are those of all models.
+        split: of the data.
+        pictures: files that are looked at one by one, in place of images drawn from the split.
+        count: how many are drawn.
+        points: images at most whose answers or features are shown together.
+        inference: the way to answer that is asked; each model's default where None.
+        seed: draws images.
+        device: where models run.
+    """
+
+    models: Mapping[str, Path]
+    data: ImageData
+    split: str
+    count: int
+    points: int
+    seed: int
+    device: torch.device
+    pictures: Sequence[Path | str] = ()
+    inference: str | None = None
+    _classifiers: dict[str, Classifier] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """N names."""
+        return self.data.class_names
+
+    @cached_property
+    def chosen(self) -> Chosen:
+        """The images that are looked at one by one.
+
+        Raises:
+            UnreadableImageError: a picture cannot be read.
+            PretaskError: the data has no such split.
+        """
+        if self.pictures:
+            return named_pictures(self.pictures, self.data.channels, self.data.image_size)
+        return drawn_images(split_images(self.data, self.split), self.count, self.data.image_size, self.seed)
+
+    @cached_property
+    def crowd(self) -> LabelledImages:
+        """The images that are shown together.
+
+        Raises:
+            PretaskError: the data has no such split.
+        """
+        return drawn_subset(split_images(self.data, self.split), self.points, self.seed)
+
+    def classifier(self, name: str) -> Classifier:
+        """Return a model by its name, where it runs."""
+        if name not in self._classifiers:
+            self._classifiers[name] = load_classifier(self.models[name], self.inference).to(self.device)
+        return self._classifiers[name]
+
+
+Part = Callable[[Scene, Path], dict[str, Any]]
+"""Draws a scene into a file whose ending says the format, .png or .svg; returns figures by name, in JSON's types."""
+
+PARTS: Registry[Part] = Registry("part of an explanation", "pretask.explain")
+"""Parts by name, which is also what their file is called."""
