@@ -87,6 +87,7 @@ def test_help_of_train_names_every_setting(pretask):
         ("data", "cifar10", "50,000"),
         ("augmentations", "crop-flip", ""),
         ("evaluators", "accuracy", "calibration"),
+        ("explanations", "gradcam", "Grad-CAM"),
         ("recipes", "sla-cifar10", "CIFAR-10"),
     ],
 )

@@ -84,6 +84,12 @@ def _evaluators() -> list[str]:
     return [_line(name, EVALUATORS.get(name)) for name in EVALUATORS.names()]
 
 
+def _explanations() -> list[str]:
+    from pretask.explain import PARTS
+
+    return [_line(name, PARTS.get(name)) for name in PARTS.names()]
+
+
 def _recipes() -> list[str]:
     return [f"{name:<28} {recipe_text(name).splitlines()[0].lstrip('# ')}" for name in recipe_names()]
 
@@ -102,5 +108,6 @@ KINDS = {
     "data": _data,
     "augmentations": _augmentations,
     "evaluators": _evaluators,
+    "explanations": _explanations,
     "recipes": _recipes,
 }

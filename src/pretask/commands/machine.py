@@ -23,6 +23,7 @@ def list_(
         "data",
         "augmentations",
         "evaluators",
+        "explanations",
         "recipes",
     ],
     /,

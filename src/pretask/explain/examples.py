@@ -106,7 +106,8 @@ def _draw(scene: Scene, path: Path, groups: Sequence[_Group]) -> None:
             cell.set_axis_off()
         for cell, row, words in zip(cells, group.rows, group.words, strict=False):
             image = fit(images.images.read(row, enough(size)), size).float() / 255
-            show_image(cell, image, f"{scene.class_names[int(images.labels[row])]}?\n{words}")
+            told = words.replace("\n", "\n→ ")
+            show_image(cell, image, f"{scene.class_names[int(images.labels[row])]}\n→ {told}")
         cells[0].text(
             -0.08, 0.5, group.title, transform=cells[0].transAxes, ha="right", va="center", fontsize=8
         )
