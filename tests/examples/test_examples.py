@@ -14,7 +14,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "examples"
 SAYS = {
     "plain_pytorch.py": r"aggregated: [\d.]+ % of 597 test images\nsingle: ",
-    "timm_loop.py": r"epoch 1: loss [\d.]+(.|\n)*distilled: [\d.]+ % of 479 test images",
+    "timm_loop.py": r"epoch 1: loss [\d.]+(.|\n)*distilled: [\d.]+ % of 599 test images",
     "fine_tune_folder.py": r"equal-compute, sla-sd distilled: [\d.]+ %(.|\n)*report.html",
     "timm_backbone.py": r"test_resnet: 0\.37 M parameters(.|\n)*distilled: (.|\n)*10 classes, 1 pass per image",
     "own_pretext.py": r"pretext half-roll, 4 of 4 views(.|\n)*aggregated: ",
