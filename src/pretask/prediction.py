@@ -13,7 +13,7 @@ from torch import Tensor
 from pretask.data.decode import IMAGE_SUFFIXES, UnreadableImageError, decode, unreadable
 from pretask.data.fitting import enough, fit
 from pretask.errors import PretaskError
-from pretask.export import load_model
+from pretask.export import load_model, local_folder
 from pretask.methods import ModelCard, read_card
 from pretask.training.device import resolve_device
 
@@ -35,7 +35,7 @@ def predict(
     Each is resized so that it covers the size the model was trained on, and cut to its centre.
 
     Args:
-        run: a run folder or an export.
+        run: a run folder, an export in any format, or "hf:owner/name" for one on the Hugging Face Hub.
         images: picture files, or folders of them (searched in depth, hidden files left out).
         inference: a way to answer; None is the model's default.
         top: how many classes to name, clamped to the number of classes.
@@ -53,7 +53,8 @@ def predict(
     if top < 1:
         raise PretaskError(f"--top {top} names no class: type --top 1 or more")
     where = resolve_device(device)
-    card, classifier = read_card(Path(run)), load_model(run, inference).to(where)
+    folder = local_folder(run)
+    card, classifier = read_card(folder), load_model(folder, inference).to(where)
     paths = _picture_files(images)
     answers, bad = [], []
     for start in range(0, len(paths), _BATCH):

@@ -92,7 +92,7 @@ def predict(
     Parameters
     ----------
     run
-        a run folder or an export
+        a run folder, an export, or hf:owner/name for one on the Hugging Face Hub
     images
         picture files, or folders of them
     inference
@@ -132,6 +132,8 @@ def export(
     *,
     inference: str | None = None,
     format: Literal["safetensors", "torch-export", "onnx"] = "safetensors",
+    push: str | None = None,
+    private: bool = False,
 ) -> None:
     """Write the deployable classifier of a run with its model card; `pretask predict` reads every format.
 
@@ -145,11 +147,18 @@ def export(
         the way to answer; the run's default where not given
     format
         safetensors for Python with pretask, torch-export for PyTorch alone, onnx for other programs
+    push
+        owner/name on the Hugging Face Hub to send the export to; made where there is none
+    private
+        make it private
     """
     from pretask.export import FORMATS, export_model
+    from pretask.export import push as send
 
     folder = export_model(run, to, inference, format)
     print_lines([f"wrote {folder}: {FORMATS[format].file}, model.json, README.md"], open_console())
+    if push is not None:
+        print_lines([f"sent to {send(folder, push, private)}"], open_console())
 
 
 @app.command
