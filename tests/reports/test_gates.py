@@ -11,8 +11,9 @@ from report_samples import sample_study, write_sample_run
 
 from pretask.reports import write_run_report
 from pretask.reports.curves import Line
-from pretask.reports.gates import gate_chart, gate_charts, gate_weights
+from pretask.reports.gates import gate_chart, gate_weights
 from pretask.reports.study_report import study_page
+from pretask.reports.tasks import task_charts
 from pretask.studies.plan import Cell
 from pretask.studies.summary import curve
 from pretask.studies.variants import Variant
@@ -96,7 +97,7 @@ def test_a_study_shows_the_mean_of_each_gated_variant_at_each_budget(read_page):
 def test_variants_share_a_legend_and_their_tasks_colours():
     gates = {"gssl": {"a": [0.5], "b": [0.5]}, "gssl-flip": {"b": [0.3], "c": [0.7]}}
     runs = [{"method": method, "at": [1], "gate": gate} for method, gate in gates.items()]
-    drawn = gate_charts("gate", [*runs, {"method": "sla", "at": [1]}])
+    drawn = task_charts("gate", [*runs, {"method": "sla", "at": [1]}], "gate", gate_chart)
     assert re.findall(r'swatch (c\d)"></span>(\w)', drawn) == [("c1", "a"), ("c2", "b"), ("c3", "c")]
     assert alternatives(drawn) == [
         "Gate weights over training: a 50 %, b 50 %",

@@ -80,3 +80,52 @@ def test_a_row_without_some_seeds_tells_how_many_it_has(read_page):
     study["rows"][1]["seeds"] = [0, 1]
     text = read_page(study_page(study))
     assert "time cost seeds" in text
+
+
+def test_accuracy_against_work_joins_what_a_method_reached(read_page):
+    page = study_page(sample_study())
+    assert "Accuracy against work" in read_page(page)
+    marks = {  # a run that both budgets share is one mark
+        (f"{row['method']} ({row['inference']})", row["cost"]): 100 * row["test"]["top1"]["mean"]
+        for row in sample_study()["rows"]
+    }
+    for (name, cost), top1 in marks.items():
+        assert f"<title>{name}, {cost:.3g} x: {top1:.2f} %</title>" in page
+
+
+def test_a_study_of_equal_costs_has_no_such_chart():
+    study = sample_study()
+    study["rows"] = [row for row in study["rows"] if row["cost"] == 4]
+    assert "Accuracy against work" not in study_page(study)
+
+
+def test_changes_by_class_are_those_to_the_reference_largest_first(read_page):
+    study = sample_study()
+    study["data"]["class_names"] = ["cat", "dog", "owl"]
+    for row in study["rows"]:
+        if row["budget"] == "equal-compute" and row["method"] in ("baseline", "sla"):
+            row["per_class"] = [0.5, 0.6, None] if row["method"] == "baseline" else [0.52, 0.45, 0.7]
+    text = read_page(study_page(study))
+    assert "class baseline % sla (aggregated) dog 60.00 −15.00 cat 50.00 +2.00 owl – –" in text
+    assert "at equal compute; the largest change first" in text
+
+
+def test_many_classes_are_folded(read_page):
+    study = sample_study()
+    study["data"]["class_names"] = [f"kind {c}" for c in range(30)]
+    for row in study["rows"]:
+        row["per_class"] = [0.5 + (row["method"] == "sla") * c / 100 for c in range(30)]
+    page = study_page(study)
+    assert "the other 10 classes" in read_page(page)
+    assert page.index("kind 29") < page.index("kind 10<") < page.index("the other 10") < page.index("kind 9<")
+
+
+def test_tasks_are_drawn_over_training(read_page):
+    study = sample_study()
+    for run in study["curves"]:
+        if run["method"] == "sla":
+            run["tasks"] = {"pretext": [0.25 + 0.01 * epoch for epoch in run["at"]]}
+    page = study_page(study)
+    assert "Accuracies of the tasks over training" in read_page(page)
+    assert "pretext, epoch 40: 65.00 %" in page
+    assert "Accuracies of the tasks" not in study_page(sample_study())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from pretask.reports import figures
 from pretask.reports.figures import INK, SOFT, Chart
 from pretask.reports.html import Html
 
+DrawLines = Callable[[str, Sequence["Line"]], Html]
+"""Makes a chart of a slug (see `Chart`) and lines."""
 MOST_TIPS = 40
 """Points of a line that say what they are."""
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pretask.reports import html
-from pretask.reports.curves import Line, line_chart, mean_line
-from pretask.reports.figures import series_swatch
+from pretask.reports.curves import Line, line_chart
 from pretask.reports.html import Html
 
 TITLE = "Gate weights over training"
@@ -33,31 +31,6 @@ def gate_chart(slug: str, lines: Sequence[Line]) -> Html:
         level=1 / len(lines),
         description=f"{TITLE}: {', '.join(_course(line) for line in lines)}",
     )
-
-
-def gate_charts(slug: str, runs: Sequence[Mapping[str, Any]]) -> Html:
-    """Return a chart for each gated method of a study under one legend: means over seeds with their bands.
-
-    Args:
-        slug: starts the slugs of the charts; see `Chart`.
-        runs: entries of the study's "curves"; those without "gate" are left out.
-    """
-    gated = [run for run in runs if run.get("gate")]
-    if not gated:
-        return Html()
-    names = dict.fromkeys(task for run in gated for task in run["gate"])
-    colors = {task: color for color, task in enumerate(names, 1)}
-    charts = []
-    for place, method in enumerate(dict.fromkeys(run["method"] for run in gated)):
-        own = [run for run in gated if run["method"] == method]
-        lines = [_over_seeds(task, own, color) for task, color in colors.items() if task in own[0]["gate"]]
-        charts.append(html.figure(gate_chart(f"{slug}-{place}", lines), method))
-    legend = html.legend((task, series_swatch(color)) for task, color in colors.items())
-    return html.join([legend, html.figures(*charts)])
-
-
-def _over_seeds(task: str, runs: Sequence[Mapping[str, Any]], color: int) -> Line:
-    return mean_line(task, [(run["at"], run["gate"].get(task) or []) for run in runs], color)
 
 
 def _course(line: Line) -> str:

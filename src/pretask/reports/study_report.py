@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pretask.reports import curves, html
+from pretask.reports import curves, gates, html, tasks
+from pretask.reports.class_changes import class_changes
 from pretask.reports.figures import series_swatch
-from pretask.reports.gates import MEANING, TITLE, gate_charts
 from pretask.reports.headline import BUDGETS, Row, headline, label, reference_of, rows_of
 from pretask.reports.html import Html, tag
 from pretask.reports.study_parts import (
@@ -48,8 +48,12 @@ def study_page(study: dict[str, Any]) -> str:
         headline(study),
         *(_budget(study, budget) for budget in BUDGETS if rows_of(study, budget)),
         _against_work(study),
+        class_changes(study),
         training_curves(study),
-        _gates(study),
+        _tasks(study, tasks.TITLE, tasks.MEANING, "tasks", tasks.accuracy_chart),
+        _tasks(
+            study, gates.TITLE, f"{gates.MEANING[0].upper()}{gates.MEANING[1:]}.", "gate", gates.gate_chart
+        ),
         how_measured(study),
     )
 
@@ -103,9 +107,10 @@ def _against_work(study: dict[str, Any]) -> Html:
     )
 
 
-def _gates(study: dict[str, Any]) -> Html:
-    charts = {budget: gate_charts(f"gate-{budget}", runs_of(study, budget)) for budget in BUDGETS}
+def _tasks(study: dict[str, Any], title: str, meaning: str, key: str, draw: curves.DrawLines) -> Html:
+    """Return charts of what each task had over training, for each budget, where any method has it."""
+    charts = {
+        budget: tasks.task_charts(f"{key}-{budget}", runs_of(study, budget), key, draw) for budget in BUDGETS
+    }
     parts = [html.join([tag("h3", TITLES[budget]), drawn]) for budget, drawn in charts.items() if drawn]
-    if not parts:
-        return Html()
-    return html.section(TITLE, tag("p", f"{MEANING[0].upper()}{MEANING[1:]}. {BANDS}"), *parts)
+    return html.section(title, tag("p", f"{meaning} {BANDS}"), *parts) if parts else Html()

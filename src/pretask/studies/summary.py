@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pretask.reports.gates import gate_weights
+from pretask.reports.tasks import task_accuracies
 from pretask.statistics import holm, mean_std, paired_difference
 from pretask.studies.plan import Cell, Plan
 
@@ -55,6 +56,7 @@ def _row(plan: Plan, budget: str, cells: Sequence[Cell], inference: str, results
         "seeds": [cell.seed for cell in cells],
         "test": {name: _spread([t[name] for t in tests]) for name in METRICS if _known(tests, name)},
         "last_top1": _spread([results[c]["inferences"][inference]["last"]["test"]["top1"] for c in cells]),
+        "per_class": _per_class(tests),
         "difference": _difference(plan, budget, cells, inference, results),
         "seconds": _spread([results[c]["seconds"] for c in cells]),
         "work_images": results[cells[0]]["work_images"],
@@ -65,6 +67,12 @@ def _row(plan: Plan, budget: str, cells: Sequence[Cell], inference: str, results
 def _spread(values: Sequence[float]) -> dict[str, Any]:
     mean, std = mean_std(values)
     return {"mean": mean, "std": std, "values": list(values)}
+
+
+def _per_class(tests: Sequence[Mapping[str, Any]]) -> list[float | None]:
+    """Return each class's accuracy, its mean over seeds; None where a seed has no image of it."""
+    by_class = zip(*(test.get("per_class") or () for test in tests), strict=True)
+    return [None if None in values else sum(values) / len(values) for values in by_class]
 
 
 def _known(tests: Sequence[Mapping[str, Any]], name: str) -> bool:
@@ -104,11 +112,12 @@ def _cost(plan: Plan, cell: Cell, results: Results) -> float | None:
 def curve(cell: Cell, records: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> dict[str, Any]:
     """Return the training curves of one run, over epochs or steps as the cell's length is counted.
 
-    "gate" has each task's weights, where the method has a gate; "budgets" are those that the run belongs to.
+    "gate" has each task's weights, where the method has a gate, "tasks" the accuracies of auxiliary heads; "budgets"
+    are those that the run belongs to.
     """
     validated = [r for r in records if r.get("validation")]
     at = cell.unit.removesuffix("s")
-    gate = gate_weights(records)
+    gate, tasks = gate_weights(records), task_accuracies(records)
     return {
         "method": cell.method,
         "seed": cell.seed,
@@ -119,4 +128,5 @@ def curve(cell: Cell, records: Sequence[Mapping[str, Any]], budgets: Sequence[st
         "validation_at": [r[at] for r in validated],
         "validation_top1": [next(iter(r["validation"].values()))["top1"] for r in validated],
         **({"gate": gate} if gate else {}),
+        **({"tasks": tasks} if tasks else {}),
     }
