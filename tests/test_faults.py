@@ -224,7 +224,7 @@ def test_a_broken_npz(pretask):
         ({"optimizer": "adam"}, ('"adam" for --optimizer', '"adamw"')),
         ({"device": "gpu"}, ("unknown device 'gpu'", "auto, cpu or cuda")),
         ({"pretexts": ("color",)}, ("3 channels, not 1", "--channels 3", "rotation")),
-        ({"method": "sla-sd", "views": 1}, ("all 4 views", "drop --views", "--method sla")),
+        ({"method": "sla-sd", "views": 1}, ("at least two views", "--views with 2 to 4", "--method sla")),
         ({"views": 9}, ("9 views", "--views with 1 to 4")),
         ({"label_fraction": 0.5}, ("--per-class", "--label-fraction", "one of them")),
         ({"per_class": None, "label_fraction": 2}, ("label fraction", "at most 1", "2.0")),
