@@ -19,6 +19,7 @@ from pretask.errors import PretaskError
 from pretask.evaluation.run import evaluate_run
 from pretask.methods import load_encoder, read_card
 from pretask.pretraining_run import pretrain
+from pretask.training.build_pretraining import build_objective, resolve_pretraining
 from pretask.training.config_files import build_config, from_flat, load_any_config, save_config
 from pretask.training.pretrain_config import PretrainConfig
 
@@ -40,7 +41,7 @@ def settings(folder: Path, **more: object) -> PretrainConfig:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pre-trained run of a few seconds; not to be written to."""
-    return Path(pretrain(settings(tmp_path_factory.mktemp("pretrained"), epochs=8))["folder"])
+    return Path(pretrain(settings(tmp_path_factory.mktemp("pretrained"), epochs=8, base="byol"))["folder"])
 
 
 def test_what_a_run_leaves_behind(run: Path) -> None:
@@ -61,6 +62,16 @@ def test_what_a_run_leaves_behind(run: Path) -> None:
         experiment.resume(run)
     encoder = load_encoder(run)
     assert encoder.embed(torch.rand(2, 1, 8, 8)).shape == (2, 64)
+
+
+def test_the_base_is_decided_at_the_start() -> None:
+    """Over byol self-consistency collapses; i-mix needs a base that predicts."""
+    data = load_data("digits")
+    for method, base in {"trimix": "simclr", "un-mix": "simclr", "i-mix": "byol", "vicreg": "vicreg"}.items():
+        config = build_config(PretrainConfig, {**SMALL, "method": method})
+        decided = resolve_pretraining(config, data, torch.device("cpu"))
+        assert decided.pretraining.base == base
+        assert build_objective(decided, data).base_name == base
 
 
 def test_the_command_says_what_it_does_and_what_comes_next(pretask: CommandLine, tmp_path: Path) -> None:

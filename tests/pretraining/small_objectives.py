@@ -10,8 +10,9 @@ from pretask.pretraining import HeadOptions, Objective, ObjectiveParts, create_o
 
 
 def make(name: str, *, plain_views: bool = True, size: int = 8, **parts) -> Objective:
-    """Make an objective in double precision on images of 8x8; without random views unless asked for."""
+    """Make an objective in double precision on images of 8x8, over byol, without random views unless asked for."""
     torch.manual_seed(0)
+    parts.setdefault("base", "byol")
     heads = parts.pop("heads", HeadOptions(hidden=16, size=size))
     objective = create_objective(
         name,

@@ -63,7 +63,7 @@ def compare(
 @app.command
 def compare_pretraining(
     *,
-    methods: tuple[str, ...] = ("byol", "trimix", "random", "supervised"),
+    methods: tuple[str, ...] = ("simclr", "trimix", "random", "supervised"),
     protocols: tuple[str, ...] = ("knn", "linear"),
     label_fractions: tuple[float, ...] = (0.01, 0.1),
     transfer: tuple[str, ...] = (),

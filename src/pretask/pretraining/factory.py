@@ -17,6 +17,11 @@ def objective_names() -> list[str]:
     return [*BASES.names(), *(name for name in OBJECTIVES.names() if name != _PLAIN)]
 
 
+def default_base(name: str) -> str:
+    """Return the base that an objective has where none is given; of a base alone, that base."""
+    return name if name in BASES.names() else OBJECTIVES.get(name).default_base
+
+
 def create_objective(name: str, parts: ObjectiveParts) -> Objective:
     """Return an objective; the name of a base is that base alone.
 

@@ -18,11 +18,13 @@ class IMix(Objective):
     for BYOL), in place of the base's loss. Only for bases that predict.
     """
 
+    default_base = "byol"
+
     def __init__(self, parts: ObjectiveParts) -> None:
         super().__init__(parts)
         if not self.base.predicts:
             raise PretaskError(
-                f"i-mix needs a base that predicts, which {parts.base} does not: type --base byol or simsiam, "
+                f"i-mix needs a base that predicts, which {self.base_name} does not: type --base byol or simsiam, "
                 "or --method un-mix"
             )
 

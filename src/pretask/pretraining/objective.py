@@ -34,7 +34,7 @@ class ObjectiveParts:
         backbone: normalised images [B, C, H, W] → features [B, D].
         mean, std: of the training pixels in [0, 1], per channel.
         strength: of the views.
-        base: name of the base.
+        base: name of the base; the objective's own where None.
         heads: sizes of projector and predictor.
         target: "auto" is the base's own kind.
         target_momentum: m of the moving average at the beginning.
@@ -46,7 +46,7 @@ class ObjectiveParts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     strength: Strength
-    base: str = "byol"
+    base: str | None = None
     heads: HeadOptions = field(default_factory=HeadOptions)
     target: str = "auto"
     target_momentum: float = 0.99
@@ -61,18 +61,20 @@ class Objective(Trainee):
         encoder: images → features [B, D]; what is kept when the heads are thrown away.
         passes_per_image: forward-backward passes through the backbone for each image of a step; a forward pass
             without gradient counts a third.
+        default_base: where none is given.
         reconstruction: what is reconstructed of a paper that could not be read in full; model cards say so.
     """
 
     num_classes = 0
     reconstruction: ClassVar[str] = ""
+    default_base: ClassVar[str] = "simclr"
 
     def __init__(self, parts: ObjectiveParts) -> None:
         super().__init__()
         facts = parts.backbone.facts
-        self.parts = parts
+        self.parts, self.base_name = parts, parts.base or self.default_base
         self.encoder = Encoder(parts.backbone, Normalize(parts.mean, parts.std))
-        self.base = create_base(parts.base, parts.backbone.num_features, parts.heads)
+        self.base = create_base(self.base_name, parts.backbone.num_features, parts.heads)
         self.augment = RandomViews(parts.strength, facts.image_size, facts.in_channels)
         kind = self.base.default_target if parts.target == "auto" else parts.target
         _check_target(kind, parts)
@@ -86,7 +88,7 @@ class Objective(Trainee):
 
     def summary(self) -> str:
         """Return what the objective is made of, in a few words."""
-        return f"base {self.parts.base}, targets from {'a moving average' if self.average else 'the network'}"
+        return f"base {self.base_name}, targets from {'a moving average' if self.average else 'the network'}"
 
     def collapse_cause(self) -> str:
         """Return what would be the likely cause if embeddings collapsed, and what to do about it."""

@@ -44,7 +44,7 @@ class TriMix(Objective):
         whole = self.parts.heads.predictor and self.parts.stop_gradient
         if self.base.predicts and whole and self.parts.mix.consistency_weight:
             return (
-                f"the self-consistency passes by the predictor, without which {self.parts.base} collapses: type "
+                f"the self-consistency passes by the predictor, without which {self.base_name} collapses: type "
                 "--base simclr, or --consistency-weight 0"
             )
         return super().collapse_cause()

@@ -14,6 +14,7 @@ from pretask.pretraining import (
     ObjectiveParts,
     TriMixOptions,
     create_objective,
+    default_base,
     get_strength,
     recommended_strength,
 )
@@ -50,6 +51,7 @@ def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.d
     return override(
         config,
         augment="none",
+        base=asked.base if asked.base != "auto" else default_base(asked.method),
         backbone=backbone_name(config.backbone, data.image_size),
         strength=asked.strength
         if asked.strength != "auto"

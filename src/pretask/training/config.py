@@ -233,6 +233,7 @@ DECIDED_AT_START = frozenset(
         "epsilon",
         "precision",
         "compile",
+        "base",
         "strength",
     }
 )

@@ -17,8 +17,8 @@ class PretrainingConfig:
 
     method: str = "trimix"
     """trimix, i-mix, un-mix, or a base alone: byol, simsiam, simclr, barlow, vicreg (pretask list pretraining)"""
-    base: str = "byol"
-    """how two views are drawn together, where the method mixes"""
+    base: str = "auto"
+    """how two views are drawn together, where the method mixes; auto is simclr, and byol for i-mix"""
     strength: str = "auto"
     """how much views differ: small, photo, medical, upright; auto follows size, colours and whether images mirror"""
     hidden_size: int = 1024
