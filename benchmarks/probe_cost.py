@@ -76,9 +76,8 @@ def main() -> None:
     print(f"{args.images:,} x {args.width} features, {args.points:,} points, {args.threads} threads")
     for name, taken in seconds.items():
         right = f", {100 * told[name]:.1f} % right" if name in told else ""
-        print(
-            f"{name:<12} {statistics.median(taken):6.1f} s (of {args.rounds}: {min(taken):.1f} to {max(taken):.1f}){right}"
-        )
+        spread = f"(of {args.rounds}: {min(taken):.1f} to {max(taken):.1f})"
+        print(f"{name:<12} {statistics.median(taken):6.1f} s {spread}{right}")
     if args.json is not None:
         args.json.write_text(
             json.dumps(
