@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -10,7 +11,7 @@ import matplotlib
 import pytest
 
 from pretask.reports import figures
-from pretask.reports.curves import Line, calibration_chart, interval_chart, line_chart, mean_line
+from pretask.reports.curves import MOST_TIPS, Line, calibration_chart, interval_chart, line_chart, mean_line
 
 LINES = [Line("a", [1, 2], [0.1, 0.9], 0, [0.0, 0.8], [0.2, 1.0]), Line("b", [2], [0.5], 3)]
 
@@ -103,3 +104,11 @@ def test_an_axis_can_be_given_its_ends():
     free, given = (line_chart("a", LINES, y_label="y", percent=True, limits=ends) for ends in (None, (0, 2)))
     assert "200 %" not in free
     assert "200 %" in given
+
+
+def test_points_say_what_they_are_some_of_many_and_none_of_none():
+    long = Line("long", list(range(1, 201)), [0.5] * 200, 1)
+    drawn = line_chart("tips", [long, Line("empty", [], [], 2)], y_label="accuracy", percent=True)
+    told = re.findall(r"<title>([^<]*)</title>", drawn)
+    assert len(told) == MOST_TIPS
+    assert told[0] == "long, epoch 200: 50.00 %"

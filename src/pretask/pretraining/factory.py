@@ -18,8 +18,12 @@ def objective_names() -> list[str]:
 
 
 def default_base(name: str) -> str:
-    """Return the base that an objective has where none is given; of a base alone, that base."""
-    return name if name in BASES.names() else OBJECTIVES.get(name).default_base
+    """Return the base that an objective has where none is given; of a base alone, that base.
+
+    Raises:
+        PretaskError: an unknown name.
+    """
+    return name if name in BASES.names() else _mixing(name).default_base
 
 
 def create_objective(name: str, parts: ObjectiveParts) -> Objective:
@@ -31,6 +35,10 @@ def create_objective(name: str, parts: ObjectiveParts) -> Objective:
     """
     if name in BASES.names():
         return Plain(replace(parts, base=name))
+    return _mixing(name)(parts)
+
+
+def _mixing(name: str) -> type[Objective]:
     if name not in objective_names():
         raise unknown_name("pre-training method", name, objective_names())
-    return OBJECTIVES.get(name)(parts)
+    return OBJECTIVES.get(name)

@@ -100,7 +100,7 @@ def line_chart(
 
 def _tell_points(chart: Chart, line: Line, x_label: str, percent: bool) -> None:
     """Name points of a line, the last among them; where they lie close, some."""
-    every = -(-len(line.at) // MOST_TIPS)
+    every = max(1, -(-len(line.at) // MOST_TIPS))
     for place in range(len(line.at) - 1, -1, -every):
         value = line.values[place]
         written = f"{100 * value:.2f} %" if percent else f"{value:.4g}"
