@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from pretask.data.decode import IMAGE_SUFFIXES, UnreadableImageError, decode, unreadable
+from pretask.data import FileImages
+from pretask.data.decode import IMAGE_SUFFIXES, UnreadableImageError
 from pretask.data.fitting import enough, fit
 from pretask.errors import PretaskError
 from pretask.export import load_model, local_folder
@@ -106,23 +107,16 @@ def _is_picture(path: Path) -> bool:
 
 def _read(paths: Sequence[Path], card: ModelCard) -> tuple[list[Path], Tensor, list[UnreadableImageError]]:
     read, pixels, unread = [], [], []
-    for path in paths:
+    files = FileImages(Path(), [str(path) for path in paths], card.channels)
+    for i, path in enumerate(paths):
         try:
-            image = _decode(path, card)
+            image = files.read(i, enough(card.image_size))
         except UnreadableImageError as fault:
             unread.append(fault)
             continue
         read.append(path)
         pixels.append(fit(image, card.image_size))
     return read, torch.stack(pixels) if pixels else torch.empty(0), unread
-
-
-def _decode(path: Path, card: ModelCard) -> Tensor:
-    try:
-        encoded = path.read_bytes()
-    except OSError as fault:
-        raise unreadable(str(path), fault.strerror or fault) from fault
-    return decode(encoded, card.channels, str(path), enough(card.image_size))
 
 
 def _answer(path: Path, probabilities: Tensor, card: ModelCard, top: int) -> dict[str, Any]:

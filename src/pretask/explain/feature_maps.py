@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,9 @@ from typing import Any
 import matplotlib as mpl
 from torch import Tensor
 
-from pretask.evaluation.predictions import embed
-from pretask.evaluation.split import split_loader
 from pretask.explain.canvas import new_figure, save
 from pretask.explain.parts import PARTS, Scene
-from pretask.explain.projections import Separation, pca, separation, tsne
-from pretask.methods import load_encoder
+from pretask.explain.projections import Separation, pca, tsne
 
 _LEGEND_CLASSES = 20
 
@@ -58,24 +54,13 @@ def projected_features(
     """Draw a panel per model; return "separation" of each model's features, and the number of "points"."""
     panels = []
     for name in scene.models:
-        features = _features(scene, name)
-        panels.append(
-            Projected(name, project(features, scene.seed), separation(features, scene.crowd.labels))
-        )
+        features, apart = scene.features(name)
+        panels.append(Projected(name, project(features, scene.seed), apart))
     _draw(path, kind, scene.crowd.labels, scene.class_names, panels)
     return {
         "separation": {panel.name: asdict(panel.separation) for panel in panels},
         "points": len(scene.crowd),
     }
-
-
-def _features(scene: Scene, name: str) -> Tensor:
-    encoder = load_encoder(scene.models[name]).to(scene.device)
-    size, device = scene.data.image_size, scene.device
-    with closing(
-        split_loader(encoder, scene.crowd, image_size=size, batch_size=256, device=device)
-    ) as loader:
-        return embed(encoder, loader)[0]
 
 
 def _draw(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pretask.data import ImageData, LabelledImages
-from pretask.evaluation.split import split_images
+from pretask.evaluation.predictions import embed
+from pretask.evaluation.split import split_images, split_loader
 from pretask.explain.chosen import Chosen, drawn_images, drawn_subset, named_pictures
-from pretask.methods import Classifier, load_classifier
+from pretask.explain.projections import Separation, separation
+from pretask.methods import Classifier, load_classifier, load_encoder
 from pretask.registry import Registry
 
 
@@ -43,6 +47,7 @@ class Scene:
     pictures: Sequence[Path | str] = ()
     inference: str | None = None
     _classifiers: dict[str, Classifier] = field(default_factory=dict)
+    _features: dict[str, tuple[Tensor, Separation]] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -75,6 +80,17 @@ class Scene:
         if name not in self._classifiers:
             self._classifiers[name] = load_classifier(self.models[name], self.inference).to(self.device)
         return self._classifiers[name]
+
+    def features(self, name: str) -> tuple[Tensor, Separation]:
+        """Return a model's features [n, D] of the crowd, on the CPU, and how well classes part in them."""
+        if name not in self._features:
+            encoder = load_encoder(self.models[name]).to(self.device)
+            size = self.data.image_size
+            loader = split_loader(encoder, self.crowd, image_size=size, batch_size=256, device=self.device)
+            with closing(loader):
+                values, labels = embed(encoder, loader)
+            self._features[name] = values, separation(values, labels)
+        return self._features[name]
 
 
 Part = Callable[[Scene, Path], dict[str, Any]]
