@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from pretask.benchmarks.ceilings import Ceilings, measure_ceilings
+from pretask.benchmarks.ceilings import CeilingProbe, Ceilings
+from pretask.benchmarks.own_process import OwnProcess
 from pretask.benchmarks.plain_loop import PilImages, PlainLoop
 from pretask.benchmarks.steps import TrainingSteps, made_up_data
 from pretask.benchmarks.timing import interleave, ratio
@@ -37,10 +41,40 @@ def test_a_slower_piece_is_slower_by_its_ratio() -> None:
 def test_ceilings_bound_by_the_slower_one() -> None:
     assert Ceilings(100.0, 10.0).bound(200, 10) == 2.0
     assert Ceilings(100.0, 10.0).bound(200, 30) == 3.0
-    found = measure_ceilings(CPU, torch.float32, repeats=2)
-    a = torch.rand(256, 256)
-    assert found.flops > 1e8 and found.bandwidth > 1e8
-    assert found.bound(2 * 256**3, 3 * a.nbytes) > 0
+
+
+def test_a_probe_keeps_the_highest_ceilings() -> None:
+    probe = CeilingProbe(CPU, torch.float32)
+    probe.measure()
+    once = probe.best
+    assert once.flops > 1e8 and once.bandwidth > 1e8
+    probe.measure()
+    assert probe.best.flops >= once.flops and probe.best.bandwidth >= once.bandwidth
+
+
+class Noted:
+    """Writes a line with its process and threads for every step; the third one fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.steps = path, 0
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == 3:
+            os._exit(7)
+        with self.path.open("a") as file:
+            file.write(f"{os.getpid()} {torch.get_num_threads()}\n")
+
+
+def test_a_piece_in_its_own_process_makes_a_step_when_asked(tmp_path: Path) -> None:
+    piece = OwnProcess(partial(Noted, tmp_path / "steps"), threads=1)
+    piece.step()
+    piece.step()
+    first, second = (tmp_path / "steps").read_text().splitlines()
+    assert first == second and first.endswith(" 1") and not first.startswith(f"{os.getpid()} ")
+    with pytest.raises(RuntimeError, match="code 7"):
+        piece.step()
+    piece.close()
 
 
 def test_work_of_a_linear_layer_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,18 +31,40 @@ class Ceilings:
         return max(flops / self.flops, nbytes / self.bandwidth)
 
 
-def measure_ceilings(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> Ceilings:
-    """Return the ceilings of a device for one type of number, each the best of `repeats`."""
-    flops = 0.0
-    for size in _SIZES[device.type]:
-        a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
-        out = torch.empty(size, size, device=device, dtype=dtype)
-        torch.mm(a, b, out=out)
-        product = partial(torch.mm, a, b, out=out)
-        best = min(time_once(product, device) for _ in range(repeats))
-        flops = max(flops, 2 * size**3 / best)
-    count = _COPIED[device.type] // 4
-    source, target = (torch.zeros(count, device=device) for _ in range(2))
-    target.copy_(source)
-    best = min(time_once(lambda: target.copy_(source), device) for _ in range(repeats))
-    return Ceilings(flops, 2 * 4 * count / best)
+class CeilingProbe:
+    """Measures the ceilings of a device for one type of number whenever it is asked, and keeps the best.
+
+    Args:
+        device: what is measured.
+        dtype: of the matrices.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._device = device
+        self._products = {size: _product(size, device, dtype) for size in _SIZES[device.type]}
+        self._source, self._target = (torch.zeros(_COPIED[device.type] // 4, device=device) for _ in range(2))
+        self._flops = self._bandwidth = 0.0
+        self._copy()  # pages that nobody wrote to are not there yet
+
+    def measure(self) -> None:
+        """Time each product and the copy once."""
+        for size, product in self._products.items():
+            self._flops = max(self._flops, 2 * size**3 / time_once(product, self._device))
+        moved = 2 * self._source.nbytes
+        self._bandwidth = max(self._bandwidth, moved / time_once(self._copy, self._device))
+
+    @property
+    def best(self) -> Ceilings:
+        """The highest that was measured so far."""
+        return Ceilings(self._flops, self._bandwidth)
+
+    def _copy(self) -> None:
+        self._target.copy_(self._source)
+
+
+def _product(size: int, device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
+    """Return a product of two square matrices, made once already."""
+    a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+    product = partial(torch.mm, a, b, out=torch.empty_like(a))
+    product()
+    return product

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
-from pretask.benchmarks.ceilings import Ceilings, measure_ceilings
+from pretask.benchmarks.ceilings import CeilingProbe, Ceilings
+from pretask.benchmarks.own_process import OwnProcess
 from pretask.benchmarks.plain_loop import PlainLoop, pil_batches
 from pretask.benchmarks.steps import TrainingSteps, made_up_data
 from pretask.benchmarks.timing import interleave, ratio
@@ -69,14 +71,13 @@ def measure_speed(
     data = build_data(config) if own_data else _made_up(config)
     pieces = {v.name: TrainingSteps(v.config(config), data, device) for v in parse_variants(methods, config)}
     first = next(iter(pieces.values()))
+    loop = _plain_loop(pieces, data, device) if plain else None
     try:
-        ceilings = _ceilings(pieces.values(), device)
-        say(console, "ceilings are measured, steps are being timed")
-        loop = _plain_loop(pieces, data, device) if plain else None
-        steps = _steps(pieces, loop, ceilings, rounds, per_round, device)
+        say(console, "steps are being timed")
+        ceilings, steps = _steps(pieces, loop, rounds, per_round, device)
         loaders = _loaders(first, data, rounds) if plain else {}
     finally:
-        for piece in pieces.values():
+        for piece in [*pieces.values(), *([] if loop is None else [loop])]:
             piece.close()
     environment = describe_environment(hardware(device))
     return {
@@ -98,26 +99,27 @@ def measure_speed(
     }
 
 
-def _ceilings(pieces: Iterable[TrainingSteps], device: torch.device) -> dict[str, Ceilings]:
-    """Measure the machine for each precision that is at work."""
-    at_work = dict.fromkeys(piece.config.session.precision for piece in pieces)
-    return {precision: measure_ceilings(device, _TYPES[precision]) for precision in at_work}
-
-
 def _steps(
     pieces: dict[str, TrainingSteps],
-    loop: PlainLoop | None,
-    ceilings: dict[str, Ceilings],
+    loop: OwnProcess | None,
     rounds: int,
     per_round: int,
     device: torch.device,
-) -> list[dict[str, Any]]:
-    """Time steps in turn; return a row for each piece, and one for the plain loop."""
+) -> tuple[dict[str, Ceilings], list[dict[str, Any]]]:
+    """Time steps and ceilings in turn.
+
+    Returns:
+        the ceilings for each precision that is at work, and a row for each piece, the plain loop last.
+    """
     work = {name: piece.count() for name, piece in pieces.items()}
+    at_work = dict.fromkeys(piece.config.session.precision for piece in pieces.values())
+    probes = {precision: CeilingProbe(device, _TYPES[precision]) for precision in at_work}
     calls = {name: _repeated(piece.step, per_round) for name, piece in pieces.items()}
     if loop is not None:
         calls[PLAIN_LOOP] = _repeated(loop.step, per_round)
+    calls |= {f"ceilings {precision}": probe.measure for precision, probe in probes.items()}
     seconds = interleave(calls, rounds, device)
+    ceilings = {precision: probe.best for precision, probe in probes.items()}
     reference = seconds[next(iter(pieces))]
     rows = [
         _row(name, seconds[name], reference, per_round, piece.config)
@@ -129,7 +131,7 @@ def _steps(
         plain = _row(PLAIN_LOOP, seconds[PLAIN_LOOP], reference, per_round, pieces[ours].config)
         slower = asdict(ratio(seconds[PLAIN_LOOP], seconds[ours]))
         rows.append(plain | {"compared_with": ours, "slower_by": slower})
-    return rows
+    return ceilings, rows
 
 
 def _compared_with_plain(pieces: dict[str, TrainingSteps]) -> str:
@@ -188,11 +190,15 @@ def _pixels(data: ImageData, count: int) -> tuple[Tensor, Tensor]:
     return images, data.train.labels[rows]
 
 
-def _plain_loop(pieces: dict[str, TrainingSteps], data: ImageData, device: torch.device) -> PlainLoop:
+def _plain_loop(pieces: dict[str, TrainingSteps], data: ImageData, device: torch.device) -> OwnProcess:
+    """Return the plain loop in a process of its own, where memory is handed out as it is by default."""
     config = pieces[_compared_with_plain(pieces)].config
     images, labels = _pixels(data, config.optim.batch_size * BATCHES)
-    joint = config.method.method == "sla"
-    return PlainLoop(config.backbone.backbone, images, labels, config.optim.batch_size, device, joint=joint)
+    make = partial(
+        PlainLoop, config.backbone.backbone, images, labels, config.optim.batch_size, device,
+        joint=config.method.method == "sla",
+    )  # fmt: skip
+    return OwnProcess(make, torch.get_num_threads())
 
 
 def _loaders(piece: TrainingSteps, data: ImageData, rounds: int) -> dict[str, Any]:
