@@ -77,8 +77,10 @@ def measure_speed(
         ceilings, steps = _steps(pieces, loop, rounds, per_round, device)
         loaders = _loaders(first, data, rounds) if plain else {}
     finally:
-        for piece in [*pieces.values(), *([] if loop is None else [loop])]:
+        for piece in pieces.values():
             piece.close()
+        if loop is not None:
+            loop.close()
     environment = describe_environment(hardware(device))
     return {
         "command": environment.pop("command"),
@@ -112,7 +114,7 @@ def _steps(
         the ceilings for each precision that is at work, and a row for each piece, the plain loop last.
     """
     work = {name: piece.count() for name, piece in pieces.items()}
-    at_work = dict.fromkeys(piece.config.session.precision for piece in pieces.values())
+    at_work: dict[str, None] = dict.fromkeys(piece.config.session.precision for piece in pieces.values())
     probes = {precision: CeilingProbe(device, _TYPES[precision]) for precision in at_work}
     calls = {name: _repeated(piece.step, per_round) for name, piece in pieces.items()}
     if loop is not None:

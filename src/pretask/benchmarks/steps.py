@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from pretask.benchmarks.work import Work, count_work
 from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.data.batches import Batch
 from pretask.training.build import build_loader, build_method, resolve
+from pretask.training.compilation import begin_step, compile_method
 from pretask.training.config import RunConfig
 from pretask.training.device import prepare_host
 from pretask.training.meter import Meter
@@ -52,7 +52,7 @@ class TrainingSteps:
             method = method.to(memory_format=torch.channels_last)
         self.method = method.train()
         self.optimizer = make_optimizer(method, self.config.optim)
-        self.model: Any = torch.compile(method) if self.config.session.compile == "yes" else method
+        compile_method(self.method, self.config.session.compile)
         self.loader = build_loader(self.config, data, device, 0, 1)
         self.batches, self.meter = self._endless(), Meter()
 
@@ -76,11 +76,12 @@ class TrainingSteps:
 
     def train_on(self, images: Tensor, labels: Tensor, counted: bool = False) -> None:
         """Make one step; nothing is read from the device. To be counted, it is not compiled."""
-        model = self.method if counted else self.model
+        step = self.method.forward if counted else self.method
+        begin_step(self.config.session.compile)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.config.session.precision == "bf16"
         ):
-            parts = model(images, labels)
+            parts = step(images, labels)
         parts["loss"].backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

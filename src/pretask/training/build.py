@@ -26,6 +26,7 @@ from pretask.methods import (
 from pretask.methods.fixmatch import FixMatch
 from pretask.pretexts import create_pretexts
 from pretask.training.adversary import training_attack
+from pretask.training.compilation import resolve_compile
 from pretask.training.config import BackboneConfig, MethodConfig, RunConfig
 from pretask.training.config_files import AnyConfig, override
 from pretask.training.device import resolve_precision
@@ -95,7 +96,7 @@ def resolve(config: RunConfig, data: ImageData, device: torch.device) -> RunConf
         pretext_weight=_given(asked.pretext_weight, kind.default_pretext_weight),
         epsilon=_given(asked.epsilon, None if attack is None else 255 * attack.epsilon),
         precision=resolve_precision(session.precision, device),
-        compile=session.compile if session.compile != "auto" else ("yes" if device.type == "cuda" else "no"),
+        compile=resolve_compile(session.compile, device),
     )
 
 

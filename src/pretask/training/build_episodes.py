@@ -13,6 +13,7 @@ from pretask.methods import ModelCard
 from pretask.methods.episodic import EpisodicMethod
 from pretask.pretexts import Pretext, create_pretexts
 from pretask.training.build import backbone_name, build_backbone, split_seed
+from pretask.training.compilation import resolve_compile
 from pretask.training.config_files import override
 from pretask.training.device import resolve_precision
 from pretask.training.episodes_config import FewShotConfig
@@ -57,7 +58,7 @@ def resolve_episodes(config: FewShotConfig, split: ClassSplit, device: torch.dev
         raise PretaskError(
             "--selection test would choose by the classes that are to be new: type validation or last"
         )
-    compile_, pretexts = config.session.compile, _pretexts(config)
+    pretexts = _pretexts(config)
     for pretext in pretexts:
         pretext.check(split.train.channels, *split.train.image_size)
     return override(
@@ -66,7 +67,7 @@ def resolve_episodes(config: FewShotConfig, split: ClassSplit, device: torch.dev
         backbone=backbone_name(config.backbone, split.train.image_size),
         pretexts=tuple(pretext.name for pretext in pretexts),
         precision=resolve_precision(config.session.precision, device),
-        compile=compile_ if compile_ != "auto" else ("yes" if device.type == "cuda" else "no"),
+        compile=resolve_compile(config.session.compile, device),
     )
 
 

@@ -19,6 +19,7 @@ from pretask.pretraining import (
     recommended_strength,
 )
 from pretask.training.build import backbone_name, build_backbone
+from pretask.training.compilation import resolve_compile
 from pretask.training.config_files import override
 from pretask.training.device import resolve_precision
 from pretask.training.pretrain_config import PretrainConfig
@@ -46,7 +47,7 @@ def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.d
             f"--selection {config.session.selection} needs labels, which pre-training does not read: "
             "type --selection last, or nothing"
         )
-    asked, compile_ = config.pretraining, config.session.compile
+    asked = config.pretraining
     mirrors = get_recipe(data.augment).flip
     return override(
         config,
@@ -57,7 +58,7 @@ def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.d
         if asked.strength != "auto"
         else recommended_strength(data.image_size, data.channels, mirrors),
         precision=resolve_precision(config.session.precision, device),
-        compile=compile_ if compile_ != "auto" else ("yes" if device.type == "cuda" else "no"),
+        compile=resolve_compile(config.session.compile, device),
     )
 
 

@@ -173,8 +173,8 @@ class SessionConfig:
     """auto, cpu or cuda"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 runs the network under autocast; auto takes it where it is faster"""
-    compile: Literal["auto", "yes", "no"] = "auto"
-    """torch.compile; auto means on a GPU"""
+    compile: Literal["auto", "yes", "graphs", "no"] = "auto"
+    """torch.compile; auto means yes on a GPU, graphs replays steps as CUDA graphs"""
     channels_last: bool = True
     """memory format of images and weights"""
     sync_batch_norm: bool = True

@@ -22,6 +22,7 @@ from torch.nn.utils import get_total_norm
 from pretask.data.loader import Loader
 from pretask.errors import Interrupted, PretaskError
 from pretask.methods import Trainee
+from pretask.training.compilation import begin_step, compile_method
 from pretask.training.config import SessionConfig
 from pretask.training.config_files import AnyConfig
 from pretask.training.display import Display
@@ -77,8 +78,7 @@ def fit(
     if folder.checkpoint.is_file():
         position, meter = restore_snapshot(folder.checkpoint, method, optimizer, average, accelerator)
     folder.truncate_metrics(position.epoch)
-    if session.compile == "yes":
-        method.compile(dynamic=False)  # batches have one shape, or two where small images come first
+    compile_method(method, session.compile)
     model = accelerator.prepare_model(method)
 
     def require_sound() -> None:
@@ -106,6 +106,7 @@ def fit(
                 images, labels = batch.images, batch.labels
                 if prepare is not None:
                     images, labels = prepare(method, images, labels)
+                begin_step(session.compile)
                 autocast = torch.autocast(device.type, torch.bfloat16, enabled=session.precision == "bf16")
                 with profile.phase("forward"), autocast:
                     parts = model(images, labels)

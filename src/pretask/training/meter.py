@@ -18,7 +18,8 @@ class Meter:
         self.steps += 1
         for name, value in parts.items():
             value = value.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            # A copy: the tensor of a step that is replayed is overwritten by the next one.
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
 
     def means(self) -> dict[str, float]:
         """Return the mean of each part so far. This waits for the device."""
