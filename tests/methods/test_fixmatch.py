@@ -11,6 +11,7 @@ from pretask.data import ArrayImages, LabelledImages, create_loader
 from pretask.data.paired import pair
 from pretask.errors import PretaskError
 from pretask.methods import METHODS, MethodParts, create_method
+from pretask.methods.alignment import DistributionAlignment
 from pretask.methods.fixmatch import FixMatch, StrongViews
 
 OVER = ("fixmatch", "fixmatch+gssl", "fixmatch+sla", "fixmatch+sla-sd", "fixmatch+ssfe")
@@ -88,6 +89,35 @@ def test_guesses_carry_no_gradient() -> None:
     logits = method.classifier("single")(images[4:])
     (1e6 * F.cross_entropy(logits, logits.argmax(1).detach())).backward()
     torch.testing.assert_close(head, method.head.weight.grad, rtol=1e-3, atol=20.0)
+
+
+def test_aligned_guesses_are_as_frequent_as_labels() -> None:
+    """A network that answers the first class too often: p·p(y)/p̄ by hand, and in the long run all classes alike."""
+    align = DistributionAlignment(torch.tensor([5, 5, 10]))
+    probabilities = torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1]])
+    aligned = align(probabilities)
+    average = torch.tensor([0.25, 0.25, 0.5]).lerp(torch.tensor([0.7, 0.2, 0.1]), 1 / 128)
+    torch.testing.assert_close(align.average, average)
+    expected = probabilities * torch.tensor([0.25, 0.25, 0.5]) / average
+    torch.testing.assert_close(aligned, expected / expected.sum(1, keepdim=True))
+    for _ in range(2000):
+        aligned = align(probabilities)
+    assert aligned[1].tolist() == pytest.approx(
+        [0.197, 0.344, 0.459], abs=1e-3
+    )  # 0.6·0.25/0.7, 0.3·0.25/0.2, 0.1·0.5/0.1
+    assert align(torch.full((2, 3), 1 / 3)).isfinite().all()
+
+
+def test_alignment_changes_the_guesses_and_is_resumed() -> None:
+    images, labels = batch()
+    plain, aligned = make(), make(align_guesses=True)
+    assert "align.average" in aligned.state_dict() and "aligned" in aligned.summary()
+    aligned.align.average.copy_(torch.tensor([0.9, 0.05, 0.05]))
+    parts = []
+    for method in (plain, aligned):
+        torch.manual_seed(3)
+        parts.append(method(images, labels)["unlabelled_loss"].item())
+    assert parts[0] != parts[1]
 
 
 def test_strong_views_stay_in_range_and_differ() -> None:

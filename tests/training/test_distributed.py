@@ -36,6 +36,7 @@ def build(case: str, first: int = 0) -> Method:
         gate=GateOptions(gate or "learned", (1.0, 2.0, 3.0)),
         unlabelled_ratio=1,
         pseudo_threshold=0.0,
+        align_guesses=True,
     )
     method = create_method(name, parts).double()
     if isinstance(method, FixMatch):

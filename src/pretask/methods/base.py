@@ -42,6 +42,7 @@ class MethodParts:
         distill_temperature: T of self-distillation.
         distill_weight: β, weight of the cross-entropy of the distilled head.
         pseudo_threshold: τ of FixMatch, the least confidence of a guess that counts.
+        align_guesses: whether FixMatch brings its guesses to the class frequencies of the labels.
         unlabelled_weight: λ_u of FixMatch.
         unlabelled_ratio: μ of FixMatch, unlabelled images in a step for each labelled one.
     """
@@ -61,6 +62,7 @@ class MethodParts:
     distill_temperature: float = 1.0
     distill_weight: float = 1.0
     pseudo_threshold: float = 0.95
+    align_guesses: bool = False
     unlabelled_weight: float = 1.0
     unlabelled_ratio: int = 7
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from pretask.errors import PretaskError
+from pretask.methods.alignment import DistributionAlignment
 from pretask.methods.base import Method, MethodParts
 from pretask.methods.baseline import Baseline
 from pretask.methods.factory import METHODS
@@ -42,7 +43,8 @@ class FixMatch(Method):
 
     L + λ_u·mean over unlabelled images of 1[max p ≥ τ]·CE(strong view, argmax p), p the answer in one pass for the
     weak view, without gradient (Sohn et al., NeurIPS 2020, arXiv 2001.07685, eq. 4). Weak views are what the loader
-    makes. Mixed into a method's class by `with_fixmatch`.
+    makes. With `align_guesses` p is aligned to the labels' class frequencies first, an extension that the paper names
+    (`DistributionAlignment`). Mixed into a method's class by `with_fixmatch`.
 
     Raises:
         PretaskError: a threshold outside [0, 1], a weight below 0, fewer than one unlabelled image per labelled one,
@@ -67,6 +69,7 @@ class FixMatch(Method):
         self.threshold, self.unlabelled_weight = parts.pseudo_threshold, parts.unlabelled_weight
         self.unlabelled_ratio = parts.unlabelled_ratio
         self.strong = StrongViews()
+        self.align = DistributionAlignment(parts.class_counts) if parts.align_guesses else nn.Identity()
         ratio = self.unlabelled_ratio
         self.passes_per_image = (self.passes_per_image + 2 * ratio) / (1 + ratio)
 
@@ -87,7 +90,7 @@ class FixMatch(Method):
         # Both views in one pass, so that they share their batch statistics.
         logits = self.classifier(self.answer)(torch.cat((weak, self.strong(weak))))
         guessed, strong = logits.chunk(2)
-        confidence, pseudo_labels = guessed.detach().softmax(1).max(1)
+        confidence, pseudo_labels = self.align(guessed.detach().softmax(1)).max(1)
         sure = (confidence >= self.threshold).to(strong.dtype)
         loss = (F.cross_entropy(strong, pseudo_labels, reduction="none") * sure).mean()
         return {
@@ -103,6 +106,8 @@ class FixMatch(Method):
         terms = (
             f"{self.unlabelled_ratio} unlabelled images per labelled one, guesses of {self.threshold:g} count"
         )
+        if isinstance(self.align, DistributionAlignment):
+            terms += ", aligned to the labels' class frequencies"
         return f"{inner}; {terms}" if inner else terms
 
 

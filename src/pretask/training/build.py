@@ -172,6 +172,7 @@ def build_method(config: RunConfig, data: ImageData) -> Method:
         distill_temperature=asked.distill_temperature,
         distill_weight=asked.distill_weight,
         pseudo_threshold=asked.pseudo_threshold,
+        align_guesses=asked.align_guesses,
         unlabelled_weight=asked.unlabelled_weight,
         unlabelled_ratio=asked.unlabelled_ratio,
     )

@@ -97,6 +97,8 @@ class MethodConfig:
     """weight of the distilled head's own cross-entropy in sla-sd"""
     pseudo_threshold: float = 0.95
     """confidence from which fixmatch takes a guess for a label"""
+    align_guesses: bool = False
+    """bring guesses of fixmatch to the class frequencies of the labels (distribution alignment)"""
     unlabelled_weight: float = 1.0
     """weight of unlabelled images in fixmatch"""
     unlabelled_ratio: int = 7
