@@ -170,6 +170,16 @@ def test_distillation_from_some_views_is_the_formula_over_these(build, batch, mo
     torch.testing.assert_close(parts["loss"], expected)
 
 
+def test_sla_fast_is_distillation_from_two_views(build, batch) -> None:
+    fast = build("sla-fast")
+    assert (fast.views_per_image, fast.passes_per_image, fast.inferences[0]) == (2, 2, "distilled")
+    losses = []
+    for method in (fast, build("sla-sd", views=2)):
+        torch.manual_seed(1)
+        losses.append(method(*batch)["loss"])
+    torch.testing.assert_close(*losses)
+
+
 def test_distillation_from_all_views_drawn_is_plain_distillation(build, batch) -> None:
     torch.testing.assert_close(build("sla-sd", views=4)(*batch)["loss"], build("sla-sd")(*batch)["loss"])
 

@@ -22,7 +22,7 @@ from pretask.data import ImageData
 from pretask.data.fitting import fit
 from pretask.errors import PretaskError
 from pretask.studies.variants import parse_variants
-from pretask.training.build import build_data
+from pretask.training.build import build_data, images_per_step
 from pretask.training.config import RunConfig
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
 from pretask.training.display import say
@@ -163,7 +163,7 @@ def _row(
     return {
         "method": name,
         "step_seconds": step,
-        "images_per_second": config.optim.batch_size / step,
+        "images_per_second": images_per_step(config) / step,
         "cost": asdict(ratio(taken, reference)),
     }
 

@@ -20,6 +20,7 @@ from pretask.methods.trainee import Trainee
 from pretask.pretexts import Pretext, create_pretexts
 
 ViewReduction = Literal["mean", "sum"]
+BatchOf = Literal["images", "views"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Method(Trainee):
     Attributes:
         default_pretexts: names of the pretexts it takes where none are given.
         default_views: views of each image in a step where no number is given; None takes all.
+        default_batch_of: what makes up the size of a batch where neither is asked for, images or views of images.
         default_pretext_weight: where no weight is given.
         default_low_resolution: side of images in the first part of a training, as a share of the full side, and
             that part's share of the training, where none are given.
@@ -98,6 +100,7 @@ class Method(Trainee):
 
     default_pretexts: ClassVar[tuple[str, ...]] = ()
     default_views: ClassVar[int | None] = None
+    default_batch_of: ClassVar[BatchOf] = "images"
     default_pretext_weight: ClassVar[float] = 1.0
     default_low_resolution: ClassVar[tuple[float, float]] = (1.0, 0.0)
     inferences: tuple[str, ...] = ("single",)

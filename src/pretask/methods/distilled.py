@@ -82,6 +82,14 @@ class DistilledJointLabels(JointLabels):
         return super()._classifier(inference)
 
 
+@METHODS.register("sla-fast")
+class FastJointLabels(DistilledJointLabels):
+    """SLA-SD from two views of each image, in steps of as many views as the baseline's steps have images."""
+
+    default_views = 2
+    default_batch_of = "views"
+
+
 @METHODS.register("ssfe-sd")
 class DistilledFeatureEnhancement(DistilledJointLabels):
     """SSFE with SLA's self-distillation into a head on the unmasked features."""

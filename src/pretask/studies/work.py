@@ -9,7 +9,7 @@ from pretask.errors import PretaskError
 from pretask.methods.fixmatch import FixMatch
 from pretask.studies.plan import unit_of
 from pretask.studies.variants import Variant
-from pretask.training.build import build_method, passes_per_image, pretext_names
+from pretask.training.build import build_method, images_per_step, passes_per_image, pretext_names
 from pretask.training.config import RunConfig
 from pretask.training.config_files import override
 
@@ -38,5 +38,5 @@ def _work(config: RunConfig, data: ImageData) -> tuple[float, int, bool]:
     method = build_method(override(config, pretexts=pretexts, pretrained=False, init=None), data)
     passes = passes_per_image(config, method, data.image_size)
     if not isinstance(method, FixMatch):
-        return passes, config.optim.batch_size, False
-    return passes, config.optim.batch_size * (1 + method.unlabelled_ratio), True
+        return passes, images_per_step(config), False
+    return passes, images_per_step(config) * (1 + method.unlabelled_ratio), True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pretask.methods import (
     read_card,
 )
 from pretask.methods.fixmatch import FixMatch
+from pretask.methods.multi_view import MultiViewMethod
 from pretask.pretexts import create_pretexts
 from pretask.training.adversary import training_attack
 from pretask.training.compilation import resolve_compile
@@ -91,6 +93,7 @@ def resolve(config: RunConfig, data: ImageData, device: torch.device) -> RunConf
         augment=data.augment if config.data.augment == "auto" else config.data.augment,
         pretexts=pretext_names(config, height_width),
         views=_given(asked.views, kind.default_views),
+        batch_of=kind.default_batch_of if asked.batch_of == "auto" else asked.batch_of,
         low_resolution=1.0 if low is None else low.scale,
         low_resolution_share=0.0 if low is None else low.share,
         pretext_weight=_given(asked.pretext_weight, kind.default_pretext_weight),
@@ -235,10 +238,25 @@ def build_loader(
             channels_last=config.session.channels_last,
         )
 
-    labelled = loader(data.train, config.optim.batch_size)
+    labelled = loader(data.train, images_per_step(config))
     if not (isinstance(config, RunConfig) and issubclass(METHODS.get(config.method.method), FixMatch)):
         return labelled
     return pair(labelled, loader, data.unlabelled or data.train, config.method.unlabelled_ratio)
+
+
+def images_per_step(config: AnyConfig) -> int:
+    """Return how many labelled images a process takes in a step: the batch size, or its part for their views."""
+    size = config.optim.batch_size
+    if not isinstance(config, RunConfig):
+        return size
+    asked, kind = config.method, METHODS.get(config.method.method)
+    counted = kind.default_batch_of if asked.batch_of == "auto" else asked.batch_of
+    if counted == "images" or not issubclass(kind, MultiViewMethod):
+        return size
+    pretexts = create_pretexts(asked.pretexts or kind.default_pretexts)
+    total = math.prod(pretext.num_labels for pretext in pretexts if pretext.domain == "image")
+    drawn = kind.default_views if asked.views is None else asked.views
+    return max(1, size // min(total, drawn or total))
 
 
 def model_card(config: RunConfig, data: ImageData, method: Method) -> ModelCard:

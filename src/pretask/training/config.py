@@ -57,6 +57,9 @@ class MethodConfig:
     """layer after which features are changed, as in blocks.9; the end of the network where not given"""
     views: int | None = None
     """views of each image in a step, drawn at random; all, or the method's own number, where not given"""
+    batch_of: Literal["auto", "images", "views"] = "auto"
+    """what --batch-size counts: images, or their views, so that methods with many views take as many more steps; auto
+    takes the method's own"""
     low_resolution: float | None = None
     """side of images in the first part of the training, as a share of their full side; 1 is full size throughout"""
     low_resolution_share: float | None = None
@@ -134,7 +137,7 @@ class OptimConfig:
     steps: int | None = None
     """optimisation steps, instead of epochs"""
     batch_size: int = 128
-    """images in a step, on each process"""
+    """images in a step, or views of images (--batch-of), on each process"""
     optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
     """sgd with momentum, adamw, or lars, which is sgd for large batches"""
     lr: float = 0.1
@@ -229,6 +232,7 @@ DECIDED_AT_START = frozenset(
         "augment",
         "pretexts",
         "views",
+        "batch_of",
         "low_resolution",
         "low_resolution_share",
         "pretext_weight",

@@ -14,6 +14,7 @@ from pretask.methods import Method
 from pretask.methods.fixmatch import FixMatch
 from pretask.pretexts import Pretext
 from pretask.pretraining import Objective
+from pretask.training.build import images_per_step
 from pretask.training.config import RunConfig
 from pretask.training.config_files import AnyConfig
 from pretask.training.optim import training_length
@@ -77,7 +78,7 @@ def _training(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> st
     optim = config.optim
     epochs, total = training_length(optim, len(loader))
     return (
-        f"training  {epochs} epochs, {total} steps of {optim.batch_size} images x "
+        f"training  {epochs} epochs, {total} steps of {images_per_step(config)} images x "
         f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}"
     )
 
