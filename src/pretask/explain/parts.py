@@ -82,7 +82,7 @@ class Scene:
         return self._classifiers[name]
 
     def features(self, name: str) -> tuple[Tensor, Separation]:
-        """Return a model's features [n, D] of the crowd, on the CPU, and how well classes part in them."""
+        """Return the features [n, D] that the model `name` has of the crowd, on the CPU, and how well classes part."""
         if name not in self._features:
             encoder = load_encoder(self.models[name]).to(self.device)
             size = self.data.image_size

@@ -40,6 +40,7 @@ class ModelCard:
         inferences: for each way, the pretexts whose views are seen, the layer where features are changed
             (or null for the end), and how the head is read.
         facts: data set, seed, accuracy and the like; free, for people.
+        format: of the file; a larger number than this version's is refused.
     """
 
     backbone: str
@@ -83,6 +84,9 @@ def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelC
 
 def read_card(folder: Path) -> ModelCard:
     """Read `model.json`.
+
+    Args:
+        folder: a run folder or an export.
 
     Raises:
         PretaskError: no such file, one that cannot be read, or one of a newer format.
@@ -131,7 +135,7 @@ def load_classifier(folder: Path | str, inference: str | None = None) -> Classif
 
 
 def no_head(folder: Path) -> PretaskError:
-    """Return the error for a run that has learned no classes and is asked about them."""
+    """Return the error for the run in `folder`, which has learned no classes and is asked about them."""
     return PretaskError(
         f"{folder} has no class head: type `pretask train --init {folder}`, "
         "or evaluate it with --protocol knn linear"
@@ -173,7 +177,11 @@ def load_encoder(folder: Path | str) -> Encoder:
 
 
 def load_part(folder: Path, name: str) -> dict[str, Tensor]:
-    """Return the saved weights of one module: "backbone", or one of `save_encoder`'s others.
+    """Return the saved weights of one module, by their names in it.
+
+    Args:
+        folder: a run folder.
+        name: "backbone", or one of `save_encoder`'s others.
 
     Raises:
         PretaskError: a missing or damaged file.
@@ -183,6 +191,10 @@ def load_part(folder: Path, name: str) -> dict[str, Tensor]:
 
 def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
     """Give a backbone the weights of a run's; the heads of the run, if it has any, are left behind.
+
+    Args:
+        backbone: as `create_backbone` returns it; changed in place.
+        folder: a run folder or an export.
 
     Raises:
         PretaskError: no such run, a damaged file, or a run of another backbone or other channels.
