@@ -93,9 +93,7 @@ def read_card(folder: Path) -> ModelCard:
     """
     path = Path(folder) / "model.json"
     if not path.is_file():
-        raise PretaskError(
-            f"no trained model in {folder}: give a run folder that holds model.json, or train one first"
-        )
+        raise _no_model(Path(folder))
     try:
         content = json.loads(path.read_text())
         for key in ("image_size", "class_names", "mean", "std"):
@@ -110,6 +108,21 @@ def read_card(folder: Path) -> ModelCard:
             f"{path} has format {card.format}, this version reads up to {FORMAT}: upgrade pretask"
         )
     return card
+
+
+def _no_model(folder: Path) -> PretaskError:
+    """Return the error for a folder without `model.json`: of a run that lost it, or has not come to it, or of none."""
+    if (folder / "results.json").is_file():
+        return PretaskError(
+            f"{folder / 'model.json'} is missing: restore it, or train again with another --name"
+        )
+    if (folder / "config.yaml").is_file():
+        return PretaskError(
+            f"{folder} has no model yet, its training was stopped early: type `pretask train --resume {folder}`"
+        )
+    return PretaskError(
+        f"no trained model in {folder}: give a run folder that holds model.json, or train one first"
+    )
 
 
 def load_classifier(folder: Path | str, inference: str | None = None) -> Classifier:
@@ -253,7 +266,7 @@ def _rebuild_head(weights: dict[str, Tensor]) -> Head:
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise PretaskError(
-            f"{path} is missing: the model card is there, the weights are not; train or export again"
+            f"{path} is missing: restore it, or train again with another --name, or export again as safetensors"
         )
     try:
         return load_file(path)
