@@ -55,8 +55,8 @@ def explain(
         of every part, and "folder".
 
     Raises:
-        PretaskError: no such run, part or split; runs of other classes or image sizes; a picture that cannot be read; what
-            a part cannot draw.
+        PretaskError: no such run, part or split; runs of other classes or image sizes; a picture that cannot be read;
+            what a part cannot draw.
         MissingExtra: a part needs a package that is not installed.
     """
     if not runs:
