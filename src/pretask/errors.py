@@ -11,7 +11,13 @@ class PretaskError(Exception):
 
 
 class MissingExtra(PretaskError):
-    """An optional dependency is needed and absent."""
+    """An optional dependency is needed and absent.
+
+    Args:
+        package: that is absent.
+        extra: of pretask that brings it: `pip install 'pretask[extra]'`.
+        purpose: what needs it, as the start of the message.
+    """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the package {package}: type `pip install 'pretask[{extra}]'`")

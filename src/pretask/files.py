@@ -34,6 +34,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: Path, instead: str) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Args:
+        path: of the folder.
+        instead: what the user can give where this one cannot be: "another --runs folder".
+
+    Raises:
+        PretaskError: a file is in the way, or the place cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PretaskError(f"cannot make {path} ({error.strerror}): give {instead}") from None
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, at once or not at all."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"

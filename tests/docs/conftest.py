@@ -53,6 +53,7 @@ def make_data(top: Path) -> None:
     cut(top / "broken/cat/003.png")
     (top / "empty").mkdir()
     (top / "photos.zip").write_bytes(b"")
+    (top / "notes.txt").write_text("no picture")
     images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 2, -1])
     np.savez(top / "labels.npz", train_images=images, train_labels=labels)
     (top / "typo.yaml").write_text("epohcs: 3\n")
@@ -67,6 +68,10 @@ def make_runs(top: Path) -> None:
         shutil.copytree(top / "runs/photos", top / "runs" / name)
         cut(top / "runs" / name / damaged)
     (top / "runs/cut/results.json").unlink()
+    shutil.copytree(top / "runs/photos", top / "runs/lost")
+    (top / "runs/lost/model.safetensors").unlink()
+    (top / "runs/begun").mkdir()
+    shutil.copy(top / "runs/photos/config.yaml", top / "runs/begun")
 
 
 @pytest.fixture(scope="session")

@@ -1,51 +1,38 @@
-"""What pages do in a browser: tables are sorted by their headings, nothing is asked of the network, nothing fails."""
+"""What pages do in a browser: tables are sorted, figures switched, nothing is asked of the network, nothing fails."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from report_samples import sample_study
+from chromium import BINARY, Chromium
+from report_samples import sample_study, write_sample_run
 
-from pretask.reports import html
+from pretask.reports import html, write_run_report
 from pretask.reports.study_report import study_page
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium to open pages with")
+pytestmark = pytest.mark.skipif(BINARY is None, reason="no Chromium to open pages with")
+SEEN = "[...document.querySelectorAll('.measure')].filter(e => e.offsetParent).map(e => e.classList[1])"
+"""The figures that can be seen, one for each part of the page that switches."""
+SWITCH = "document.activeElement.value"
 
 
-def opened(path: Path) -> tuple[str, str]:
-    """Return a page's document as it stands after its scripts, and what the browser logged."""
-    assert BROWSER is not None
-    done = subprocess.run(
-        [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0",
-            f"--user-data-dir={path.parent / 'profile'}", "--dump-dom", path.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+        assert opened.requests == []
+        assert opened.complaints == []
 
 
-def pressed(tmp_path: Path, column: int, times: int = 1) -> list[str]:
-    """Return the first cells of a table after a heading was pressed."""
-    rows = [
-        ["b", "+1.50", "2,000"],
-        ["a", "\N{MINUS SIGN}0.25", "–"],
-        ["c", "< 0.001", "10"],
-        ["d", "–", "300"],
-    ]
-    document = html.page("t", html.table(["name", "points", "images"], rows))
-    press = f"for (let i = 0; i < {times}; i++) document.querySelectorAll('thead button')[{column}].click();"
-    document = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", document)
-    path = tmp_path / "page.html"
-    path.write_text(document.replace("</body>", f"<script>{press}</script></body>"), encoding="utf-8")
-    shown, log = opened(path)
-    assert not log
-    return re.findall(r'<th scope="row">(\w)</th>', shown)
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    return html.write_page(tmp_path_factory.mktemp("study") / "report.html", study_page(sample_study()))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return write_run_report(write_sample_run(tmp_path_factory.mktemp("runs") / "sla-digits", classes=12))
 
 
 @pytest.mark.parametrize(
@@ -58,14 +45,72 @@ def pressed(tmp_path: Path, column: int, times: int = 1) -> list[str]:
         (2, 1, "bdca"),
     ],
 )
-def test_a_press_on_a_heading_sorts(tmp_path: Path, column: int, times: int, expected: str) -> None:
-    assert "".join(pressed(tmp_path, column, times)) == expected
+def test_a_press_on_a_heading_sorts(browser, tmp_path, column, times, expected):
+    rows = [
+        ["b", "+1.50", "2,000"],
+        ["a", "\N{MINUS SIGN}0.25", "–"],
+        ["c", "< 0.001", "10"],
+        ["d", "–", "300"],
+    ]
+    document = html.page("t", html.table(["name", "points", "images"], rows))
+    browser.open(html.write_page(tmp_path / "page.html", document))
+    for _ in range(times):
+        browser.find(f"document.querySelectorAll('thead button')[{column}].click()")
+    assert (
+        browser.find("[...document.querySelectorAll('tbody th')].map(e => e.textContent).join('')")
+        == expected
+    )
 
 
-def test_the_report_opens_under_its_own_policy(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(study_page(sample_study()), encoding="utf-8")
-    shown, log = opened(path)
-    assert not log
-    assert '<th scope="col"><button>method</button></th>' in shown, "the policy lets the page's script in"
-    assert shown.count("<title>") > 20, "points of the charts say what they are"
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("page", ["study", "run"])
+def test_a_report_fits_its_window(browser, request, page, width):
+    browser.open(request.getfixturevalue(page), width=width)
+    assert browser.find("document.documentElement.scrollWidth") <= width
+    clipped = "[...document.querySelectorAll('p, h1, h2, dd, figcaption, svg, fieldset, pre, label')]"
+    outside = f"{clipped}.filter(e => e.getBoundingClientRect().right > {width} + .5).map(e => e.outerHTML)"
+    assert browser.find(outside) == []
+
+
+def test_the_policy_lets_the_pages_own_script_in(browser, study):
+    browser.open(study)
+    assert browser.find("document.querySelector('thead th').innerHTML") == "<button>method</button>"
+
+
+def test_points_of_charts_say_what_they_are(browser, study):
+    browser.open(study)
+    mark = "[...document.querySelectorAll('.tip')].find(e => e.checkVisibility())"
+    browser.find(f"{mark}.scrollIntoView({{block: 'center'}})")
+    place = browser.find(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({mark}.getBoundingClientRect())")
+    browser.ask("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
+    under = browser.find(
+        f"document.elementFromPoint({place[0]}, {place[1]}).querySelector('title').textContent"
+    )
+    assert "percentage points" in under
+    assert browser.find("document.querySelectorAll('svg[role=img]:not([aria-label])').length") == 0
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_keys_switch_the_figure(browser, study, scripts):
+    browser.open(study, scripts=scripts)
+    parts = browser.find(SEEN)
+    assert parts == ["top1"] * 3, "two tables, and results against work"
+    browser.press("Tab")
+    assert browser.find(SWITCH) == "top1"
+    browser.press("ArrowRight")
+    assert browser.find(SEEN) == ["balanced"] * 3
+    browser.press("ArrowRight")
+    assert browser.find(SWITCH) == "ece"
+    assert browser.find(SEEN) == ["ece"] * 3
+    browser.show_as("print")
+    assert browser.find(SEEN) == ["ece"] * 3, "what was chosen is what is printed"
+    browser.show_as("")
+    heading = "[...document.querySelectorAll('.measure.ece thead th')].slice(0, 4).map(e => e.textContent)"
+    assert browser.find(heading) == ["method", "inference", "ECE %", "difference"]
+
+
+def test_the_default_is_printed_where_nothing_was_chosen(browser, study):
+    browser.open(study, scripts=False)
+    browser.show_as("print")
+    assert browser.find(SEEN) == ["top1"] * 3
+    browser.show_as("")

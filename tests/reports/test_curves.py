@@ -11,7 +11,15 @@ import matplotlib
 import pytest
 
 from pretask.reports import figures
-from pretask.reports.curves import MOST_TIPS, Line, calibration_chart, interval_chart, line_chart, mean_line
+from pretask.reports.curves import (
+    MOST_TIPS,
+    Line,
+    calibration_chart,
+    interval_chart,
+    line_chart,
+    mean_line,
+    work_chart,
+)
 
 LINES = [Line("a", [1, 2], [0.1, 0.9], 0, [0.0, 0.8], [0.2, 1.0]), Line("b", [2], [0.5], 3)]
 
@@ -94,10 +102,20 @@ def test_settings_of_a_variant_stand_below_its_name():
     drawn = interval_chart("one", [("gssl:gate=frozen (single)", 1.0, 0.5, 1.5), ("sla", 1.0, None, None)])
     assert ">gssl</text>" in drawn
     assert ">gate=frozen (single)</text>" in drawn
+
+
+def test_a_screen_reader_hears_the_figures():
+    lines, intervals, calibration = charts()
+    assert 'aria-label="top-1 over epochs: a, at the end 90.00 %; b, at the end 50.00 %"' in lines
     assert (
-        'aria-label="Difference in top-1 to the baseline with its interval: gssl:gate=frozen (single), sla"'
-        in drawn
+        'aria-label="Difference in top-1 to the baseline with its interval, in percentage points: '
+        'sla &lt;x&gt;: +1.00 [+0.50, +1.50]; single seed: -1.00"' in intervals
     )
+    assert 'against its mean confidence: 70 % sure, 100 % right"' in calibration
+    nats = interval_chart("four", [("sla", -0.1234, -0.2, -0.05)], what="loss", unit="nats per image")
+    assert "in nats per image: sla: -0.123 [-0.200, -0.050]" in nats
+    work = work_chart("five", [Line("ece", [1, 4], [0.03, 0.02], 1)], "the baseline", "test ECE")
+    assert 'aria-label="test ECE over training work: ece, 1 x: 3.00 %; ece, 4 x: 2.00 %"' in work
 
 
 def test_an_axis_can_be_given_its_ends():

@@ -84,7 +84,7 @@ def test_a_row_without_some_seeds_tells_how_many_it_has(read_page):
 
 def test_accuracy_against_work_joins_what_a_method_reached(read_page):
     page = study_page(sample_study())
-    assert "Accuracy against work" in read_page(page)
+    assert "Results against work" in read_page(page)
     marks = {  # a run that both budgets share is one mark
         (f"{row['method']} ({row['inference']})", row["cost"]): 100 * row["test"]["top1"]["mean"]
         for row in sample_study()["rows"]
@@ -96,7 +96,7 @@ def test_accuracy_against_work_joins_what_a_method_reached(read_page):
 def test_a_study_of_equal_costs_has_no_such_chart():
     study = sample_study()
     study["rows"] = [row for row in study["rows"] if row["cost"] == 4]
-    assert "Accuracy against work" not in study_page(study)
+    assert "Results against work" not in study_page(study)
 
 
 def test_changes_by_class_are_those_to_the_reference_largest_first(read_page):

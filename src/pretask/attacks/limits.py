@@ -8,7 +8,7 @@ NORMS = ("l2", "linf")
 
 
 def in_255ths(value: float) -> str:
-    """Return a distance in pixel values of [0, 1] as papers write it: "8/255", "0.3/255"."""
+    """Return a distance `value`, in pixel values of [0, 1], as papers write it: "8/255", "0.3/255"."""
     return f"{255 * value:g}/255"
 
 

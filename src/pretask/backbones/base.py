@@ -57,7 +57,7 @@ class Backbone(nn.Module):
 
 @dataclass(frozen=True)
 class Request:
-    """What `create_backbone` was asked for; `image_size` is (height, width)."""
+    """What a family is asked to build; the fields are the arguments of `create_backbone`, see `create_backbone`."""
 
     name: str
     image_size: tuple[int, int]
@@ -70,8 +70,12 @@ class Request:
 class Family:
     """Backbones that share a naming scheme.
 
-    `words` and `examples` are for listings; `matches` tells whether a name is the family's, and `build`
-    returns the randomly initialised (or pretrained) network. A `fallback` family is asked after all others.
+    Attributes:
+        words, examples: for listings.
+        matches: whether a name is the family's.
+        build: returns the randomly initialised, or pretrained, network.
+        has_pretrained, has_dropout: whether a request may ask for these.
+        fallback: whether it is asked after all other families.
     """
 
     words: str
@@ -84,10 +88,14 @@ class Family:
 
 
 FAMILIES: Registry[Family] = Registry("backbone family", "pretask.backbones")
+"""Families of networks by name."""
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw convolutions from the normal distribution of He et al. 2015 (fan-out), and reset batch norms."""
+    """Draw the convolutions of `network` anew, and reset its batch norms.
+
+    From the normal distribution of He et al., ICCV 2015 (arXiv 1502.01852), with the fan-out.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -23,12 +23,19 @@ def create_backbone(
     pretrained: bool = False,
     dropout: float = 0.0,
 ) -> Backbone:
-    """Return the backbone `name` for images of `image_size` (height, width), with its `facts` filled in.
+    """Return a network without its classifier, with its `facts` filled in.
 
-    Its weights depend on `torch.manual_seed` alone. `dropout` (0 ≤ p < 1) is for wide ResNets and ResNet-12.
+    Its weights depend on `torch.manual_seed` alone.
 
     >>> create_backbone("resnet20", image_size=(32, 32)).facts.final_map
     (8, 8)
+
+    Args:
+        name: one of `backbone_names()`, or "auto"; see `resolve_backbone_name`.
+        image_size: (height, width) of the images; the stem follows it.
+        in_channels: of the images.
+        pretrained: take timm's published weights, for which the network is needed once.
+        dropout: 0 ≤ p < 1, for wide ResNets and ResNet-12.
 
     Raises:
         PretaskError: the name is unknown, the sizes are not positive, the model cannot take such images, or
@@ -44,7 +51,7 @@ def create_backbone(
 
 
 def resolve_backbone_name(name: str, image_size: tuple[int, int]) -> str:
-    """Return `name`, with "auto" replaced by resnet20 up to 128 pixels and by resnet18 above."""
+    """Return `name`; "auto" is resnet20 where both sides of `image_size` are at most 128, and resnet18 above."""
     if name != "auto":
         return name
     return "resnet20" if max(image_size) <= LARGEST_SMALL_IMAGE else "resnet18"

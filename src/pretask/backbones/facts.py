@@ -17,8 +17,16 @@ LARGEST_MAP = 14
 class BackboneFacts:
     """Sizes of a backbone for one image size; maps and images are (height, width).
 
-    `num_features` is the width of the pooled features. `map_channels` is the width of the feature map: the
-    same, save for the few timm models that have a layer between the two (MobileNetV3, VGG).
+    Attributes:
+        name: for `create_backbone`.
+        num_parameters: weights, without a class head.
+        stem: what stands before the first block, in words.
+        final_map: of the last feature map.
+        map_channels: its width; that of the features, save for the few timm models that have a layer between the two
+            (MobileNetV3, VGG).
+        num_features: D, width of the pooled features.
+        in_channels, image_size: of the images.
+        pretrained: whether weights are timm's.
     """
 
     name: str

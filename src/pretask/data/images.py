@@ -32,7 +32,15 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Images and their labels, int64 [n] in 0..N-1."""
+    """Images and their labels.
+
+    Attributes:
+        images: n of them.
+        labels: int64 [n] in 0 … N-1; -1 where unknown.
+
+    Raises:
+        ValueError: as many labels as images are needed, of type int64.
+    """
 
     images: ImageStore
     labels: Tensor
@@ -47,6 +55,7 @@ class LabelledImages:
         return len(self.images)
 
     def subset(self, indices: Indices) -> LabelledImages:
+        """Return the images at `indices` with their labels, in that order."""
         chosen = as_index(indices)
         return LabelledImages(self.images.subset(chosen), self.labels[chosen])
 
@@ -56,6 +65,10 @@ class ImageData:
     """A data set: its splits and what was found out about them.
 
     Attributes:
+        name: for headers, folders and tables.
+        train, validation, test: the splits; None where there is none.
+        class_names: N names, in the order of the labels.
+        channels: of every image, 1 or 3.
         image_size: (height, width) at which the network sees each image.
         mean, std: per channel, in [0, 1] units, over the train images.
         augment: the recommended augmentation recipe.

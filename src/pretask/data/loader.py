@@ -52,6 +52,7 @@ def create_loader(
             "auto": resident where the images take no more than `resident_limit` bytes, or lie in memory
             ready for use; but RandAugment, which works image by image, is left to worker processes.
         seed: decides order and augmentation, with the epoch and the batch; no global generator is touched.
+        rank, world_size: of this process, and how many there are: each takes its part of every step.
         workers: processes that read images for streaming; at most one per processor is started.
         channels_last: memory format of the batches.
         resident_limit: bytes; None for a quarter of the free GPU memory, or 2 GiB elsewhere.

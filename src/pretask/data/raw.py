@@ -17,6 +17,9 @@ class RawData:
     """Labelled images as a reader found them.
 
     Attributes:
+        name: of the data set.
+        class_names: N names, in the order of the labels.
+        notes: what a user should know of it, for headers and reports.
         splits: "train" always; "validation" and "test" where there are any.
         channels, image_size, augment: what the data set is known to need; None to find out.
     """

@@ -41,6 +41,15 @@ def hold_out(labels: Tensor, size: float, seed: int) -> tuple[Tensor, Tensor]:
 def per_class(labels: Tensor, n: int, seed: int, class_names: Sequence[str] | None = None) -> Tensor:
     """Choose `n` images of each class.
 
+    Args:
+        labels: int64 [m].
+        n: images of each class, 1 or more.
+        seed: chooses the images.
+        class_names: for messages.
+
+    Returns:
+        the chosen indices, int64, ascending.
+
     Raises:
         PretaskError: a class has fewer; the message names it, by `class_names` where given.
     """
@@ -60,6 +69,14 @@ def per_class(labels: Tensor, n: int, seed: int, class_names: Sequence[str] | No
 def label_fraction(labels: Tensor, fraction: float, seed: int) -> Tensor:
     """Choose the same fraction of every class, rounded half up, and at least one image of each.
 
+    Args:
+        labels: int64 [n].
+        fraction: of each class, in (0, 1].
+        seed: chooses the images.
+
+    Returns:
+        the chosen indices, int64, ascending.
+
     Raises:
         PretaskError: `fraction` is not in (0, 1].
     """
@@ -76,6 +93,15 @@ def long_tailed(labels: Tensor, ratio: float, profile: str = "exponential", seed
     2019, arXiv 1906.07413; Cui et al., CVPR 2019). Step: the first half of the classes keep n_max, the others
     `int(n_max / ratio)`. n_max is the largest class's count; a class that has fewer images than its share
     keeps all of them, and every class keeps at least one.
+
+    Args:
+        labels: int64 [n].
+        ratio: largest class to smallest, 1 or more.
+        profile: "exponential" or "step".
+        seed: chooses the images.
+
+    Returns:
+        the chosen indices, int64, ascending.
 
     Raises:
         PretaskError: `ratio` is below 1, or `profile` is unknown.

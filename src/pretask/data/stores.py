@@ -64,6 +64,9 @@ class ArrayImages(ImageStore):
         storage: uint8 [n, C, H, W].
         rows: which rows of `storage` these images are, in order; None for all of them.
         names: what each row of `storage` is called; None for "image 17".
+
+    Raises:
+        ValueError: `storage` is of another type or shape.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class FileImages(ImageStore):
         return len(self.paths)
 
     def path(self, i: int) -> Path:
+        """Return the file of image `i`."""
         return self.folder / self.paths[i]
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
@@ -182,6 +186,7 @@ class EncodedImages(ImageStore):
         return len(self.items) if self.rows is None else len(self.rows)
 
     def encoded(self, i: int) -> bytes:
+        """Return the bytes of image `i` as they are stored."""
         return self.items[self._row(i)]
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:

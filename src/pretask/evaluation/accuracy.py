@@ -91,7 +91,7 @@ def summary(predictions: Predictions) -> dict[str, float]:
 def evaluate_loader(
     classifier: nn.Module, loader: Loader, *, precision: Precision = nullcontext
 ) -> dict[str, float]:
-    """Return the cheap figures over a loader that is kept, as training does after every epoch."""
+    """Return the cheap figures over a loader that is kept, as training does after every epoch; see `predict`."""
     return summary(predict(classifier, loader, precision=precision))
 
 
@@ -106,7 +106,21 @@ def evaluate_split(
     precision: Precision = nullcontext,
     workers: int = 4,
 ) -> dict[str, float]:
-    """Return the cheap figures ("top1", "balanced", "loss", "n") of a classifier on labelled images."""
+    """Return the cheap figures ("top1", "balanced", "loss", "n") of a classifier on labelled images.
+
+    Args:
+        classifier: images [B, C, H, W] in [0, 1] to logits [B, N].
+        split: images and their labels.
+        image_size: (height, width) that the classifier takes.
+        batch_size: images in a forward pass.
+        device: where to compute; None is where the classifier is.
+        channels_last: memory format of the batches.
+        precision: makes the context each forward pass runs in, such as an autocast.
+        workers: processes that read images which stay in files.
+
+    Raises:
+        PretaskError: there are no images, one cannot be read, or a logit is not finite.
+    """
     loader = split_loader(
         classifier,
         split,

@@ -28,3 +28,4 @@ class Evaluator(Protocol):
 
 
 EVALUATORS: Registry[Callable[..., Evaluator]] = Registry("evaluator", "pretask.evaluation")
+"""What makes an evaluator, by name; it takes the options of `Evaluator`."""

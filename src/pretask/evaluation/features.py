@@ -30,7 +30,7 @@ class Features:
         return len(self.labels)
 
     def subset(self, rows: Tensor) -> Features:
-        """Return the features of some images, by their places in the split."""
+        """Return the features of some images, by their places `rows` [m] in the split."""
         return Features(self.values[rows], self.labels[rows])
 
 
@@ -105,7 +105,10 @@ class FeatureEvaluator(SplitEvaluator):
 
     @abstractmethod
     def judge(self, bank: FeatureBank) -> dict[str, Any]:
-        """Return at least "top1", "balanced", "macro_f1", "n", "train_images" and "num_features"."""
+        """Return the figures of a probe on the features that `bank` has of each split.
+
+        They are at least "top1", "balanced", "macro_f1", "n", "train_images" and "num_features".
+        """
 
     @property
     def where(self) -> torch.device:

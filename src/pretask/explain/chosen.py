@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from pretask.data import FileImages, LabelledImages
+from pretask.data.decode import UnreadableImageError
 from pretask.data.fitting import enough, fit
 from pretask.data.images import ImageStore
+from pretask.errors import PretaskError
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +35,15 @@ def named_pictures(paths: Sequence[Path | str], channels: int, size: tuple[int, 
     """Return picture files at (height, width), with 1 or 3 channels.
 
     Raises:
-        UnreadableImageError: one of them cannot be read; the message names it.
+        PretaskError: one of them cannot be read; the message names it.
     """
     files = FileImages(Path(), [str(path) for path in paths], channels)
-    return _chosen(files, range(len(files)), [None] * len(files), size)
+    try:
+        return _chosen(files, range(len(files)), [None] * len(files), size)
+    except UnreadableImageError as fault:
+        raise PretaskError(
+            f"cannot show {fault.what} ({fault.reason}): give picture files with --images"
+        ) from fault
 
 
 def drawn_images(images: LabelledImages, count: int, size: tuple[int, int], seed: int) -> Chosen:

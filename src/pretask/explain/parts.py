@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +15,7 @@ from torch import Tensor
 from pretask.data import ImageData, LabelledImages
 from pretask.evaluation.predictions import embed
 from pretask.evaluation.split import split_images, split_loader
-from pretask.explain.chosen import Chosen, drawn_images, drawn_subset, named_pictures
+from pretask.explain.chosen import Chosen, drawn_images, drawn_subset
 from pretask.explain.projections import Separation, separation
 from pretask.methods import Classifier, load_classifier, load_encoder
 from pretask.registry import Registry
@@ -29,7 +29,7 @@ class Scene:
         models: folder of each, by the name it has in pictures.
         data: whose images are shown; its classes are those of all models.
         split: of the data.
-        pictures: files that are looked at one by one, in place of images drawn from the split.
+        pictures: that the user named, looked at one by one in place of images drawn from the split.
         count: how many are drawn.
         points: images at most whose answers or features are shown together.
         inference: the way to answer that is asked; each model's default where None.
@@ -44,7 +44,7 @@ class Scene:
     points: int
     seed: int
     device: torch.device
-    pictures: Sequence[Path | str] = ()
+    pictures: Chosen | None = None
     inference: str | None = None
     _classifiers: dict[str, Classifier] = field(default_factory=dict)
     _features: dict[str, tuple[Tensor, Separation]] = field(default_factory=dict)
@@ -59,11 +59,10 @@ class Scene:
         """The images that are looked at one by one.
 
         Raises:
-            UnreadableImageError: a picture cannot be read.
             PretaskError: the data has no such split.
         """
-        if self.pictures:
-            return named_pictures(self.pictures, self.data.channels, self.data.image_size)
+        if self.pictures is not None:
+            return self.pictures
         return drawn_images(split_images(self.data, self.split), self.count, self.data.image_size, self.seed)
 
     @cached_property
@@ -82,7 +81,7 @@ class Scene:
         return self._classifiers[name]
 
     def features(self, name: str) -> tuple[Tensor, Separation]:
-        """Return a model's features [n, D] of the crowd, on the CPU, and how well classes part in them."""
+        """Return the features [n, D] that the model `name` has of the crowd, on the CPU, and how well classes part."""
         if name not in self._features:
             encoder = load_encoder(self.models[name]).to(self.device)
             size = self.data.image_size

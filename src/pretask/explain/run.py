@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pretask.errors import PretaskError
 from pretask.evaluation.run_data import for_heads, read_data
+from pretask.explain.chosen import named_pictures
 from pretask.explain.parts import PARTS, Scene
-from pretask.files import write_json
+from pretask.files import make_folder, write_json
 from pretask.methods import ModelCard, no_head, read_card
 from pretask.reports import write_run_report
 from pretask.reports.explanations import FOLDER
@@ -54,7 +55,8 @@ def explain(
         of every part, and "folder".
 
     Raises:
-        PretaskError: no such run, part or split; runs of other classes or image sizes; what a part cannot draw.
+        PretaskError: no such run, part or split; runs of other classes or image sizes; a picture that cannot be read;
+            what a part cannot draw.
         MissingExtra: a part needs a package that is not installed.
     """
     if not runs:
@@ -69,9 +71,10 @@ def explain(
     _check_alike(cards, folders)
     card = cards[next(iter(models))]
     found = for_heads(read_data(folders[0], data, card), card, own=data is None)
+    pictures = named_pictures(images, found.channels, found.image_size) if images else None
+    scene = Scene(models, found, split, count, points, seed, where, pictures, inference)
     folder = Path(to) if to is not None else folders[0] / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    scene = Scene(models, found, split, count, points, seed, where, tuple(images), inference)
+    make_folder(folder, "another folder with --to")
     told: dict[str, Any] = {
         "runs": {name: str(path) for name, path in models.items()},
         "data": found.name,

@@ -53,6 +53,7 @@ FORMATS: dict[str, Format] = {
     "torch-export": Format(program.FILE, _with_card(program.write), program.read),
     "onnx": Format(onnx_model.FILE, _with_card(onnx_model.write), onnx_model.read, "onnx, onnxruntime"),
 }
+"""Formats of an export, by the name that `--format` takes."""
 
 
 def get_format(name: str) -> Format:

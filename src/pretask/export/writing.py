@@ -8,7 +8,7 @@ from pathlib import Path
 from pretask.errors import PretaskError
 from pretask.export.card_text import model_card_text
 from pretask.export.formats import get_format
-from pretask.files import write_atomically
+from pretask.files import make_folder, write_atomically
 from pretask.methods import load_classifier, read_card
 from pretask.training.run_folder import RunFolder
 
@@ -29,18 +29,22 @@ def export_model(
         the folder.
 
     Raises:
-        PretaskError: no such run, inference or format; a folder that holds anything but such an export; a model
-            that the format cannot hold.
+        PretaskError: no such run, inference or format; a run that is not finished; a folder that holds anything but
+            such an export; a model that the format cannot hold.
         MissingExtra: the format needs a package that is not installed.
     """
     run, form = Path(run), get_format(format)
     card = read_card(run)
     name = inference or card.inference
     classifier = load_classifier(run, name)
+    if RunFolder(run).under_way:
+        raise PretaskError(
+            f"{run} is not finished: type `pretask train --resume {run}`, and export what it comes to"
+        )
     ending = "" if format == "safetensors" else f"-{format}"
     folder = Path(to) if to is not None else run.with_name(f"{run.name}-{name}{ending}")
     _check_room(folder, form.file)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "another folder to export to")
     results = RunFolder(run).read_results() if (run / "results.json").is_file() else {}
     form.write(folder, classifier, replace(card, inference=name))
     text = model_card_text(card, name, classifier.num_views, results, run, format)

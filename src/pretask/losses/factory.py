@@ -15,6 +15,7 @@ LossFactory = Callable[[Tensor], ClassificationLoss]
 """Makes a loss from the number of training images [K] of each of its K labels."""
 
 LOSSES: Registry[Callable[[Tensor, LossOptions], ClassificationLoss]] = Registry("loss", "pretask.losses")
+"""Makes of losses, by name: from the number of training images [K] of each of K labels, and the options."""
 
 
 def create_loss(name: str, options: LossOptions = DEFAULTS) -> LossFactory:

@@ -38,7 +38,13 @@ class CosineLinear(nn.Module):
 
 
 def create_head(in_features: int, out_features: int, scale: float | None = None) -> nn.Linear | CosineLinear:
-    """Return the head that a loss's `logit_scale` asks for: linear with a bias for None, else `CosineLinear`."""
+    """Return the head that a loss asks for: features [n, D] → logits [n, K].
+
+    Args:
+        in_features: D.
+        out_features: K.
+        scale: the loss's `logit_scale`: None makes a linear layer with a bias, a number a `CosineLinear`.
+    """
     if scale is None:
         return nn.Linear(in_features, out_features)
     return CosineLinear(in_features, out_features, scale)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from pretask.errors import PretaskError, unknown_name
 
 ClassWeights = Literal["none", "inverse", "effective"]
+"""How classes are weighted: all alike, by the inverse of their counts, or of their effective numbers."""
 
 
 @dataclass(frozen=True)

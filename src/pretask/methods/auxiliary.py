@@ -1,4 +1,7 @@
-"""Pretext tasks beside classification: one changed view of each image, a head per task, a gate over their losses."""
+"""Pretext tasks beside classification: one changed view of each image, a head per task, a gate over their losses.
+
+LoRot: Moon et al., ECCV 2022. G-SSL: Fuadi et al., arXiv 2301.05865.
+"""
 
 from __future__ import annotations
 

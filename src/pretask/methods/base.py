@@ -133,7 +133,7 @@ class Method(Trainee):
         return Encoder(self.encoder.backbone, self.encoder.normalize)
 
     def set_progress(self, fraction: float) -> None:
-        """Tell what changes with time, losses among it, which share of the training is done, 0 … 1."""
+        """Tell what changes with time, losses among it, which `fraction` of the training is done, 0 … 1."""
         super().set_progress(fraction)
         for module in self.modules():
             if isinstance(module, ClassificationLoss):

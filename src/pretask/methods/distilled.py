@@ -1,4 +1,4 @@
-"""Joint labels whose aggregated answer is distilled into a plain head."""
+"""Joint labels whose aggregated answer is distilled into a plain head (Lee et al. 2020, arXiv 1910.05872)."""
 
 from __future__ import annotations
 

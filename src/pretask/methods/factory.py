@@ -32,6 +32,7 @@ class MethodRegistry(Registry["type[Method]"]):
 
 
 METHODS = MethodRegistry()
+"""Classes of methods, by name."""
 
 
 def create_method(name: str, parts: MethodParts) -> Method:

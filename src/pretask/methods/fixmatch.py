@@ -1,4 +1,4 @@
-"""FixMatch: a supervised method that learns from images without labels too."""
+"""FixMatch (Sohn et al. 2020, arXiv 2001.07685): a supervised method that learns from images without labels too."""
 
 from __future__ import annotations
 
@@ -115,7 +115,8 @@ class FixMatch(Method):
 def with_fixmatch(kind: type[Method]) -> type[Method]:
     """Return a class of methods with FixMatch mixed in."""
     first_line = (kind.__doc__ or "").partition("\n")[0]
-    return type(f"FixMatch{kind.__name__}", (FixMatch, kind), {"__doc__": f"FixMatch over: {first_line}"})
+    told = {"__doc__": f"FixMatch over: {first_line}", "__module__": __name__}
+    return type(f"FixMatch{kind.__name__}", (FixMatch, kind), told)
 
 
 FixMatchBaseline = METHODS.register("fixmatch")(with_fixmatch(Baseline))

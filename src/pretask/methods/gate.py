@@ -1,4 +1,4 @@
-"""How several pretext tasks share one weight.
+"""How several pretext tasks share one weight (after G-SSL: Fuadi et al., arXiv 2301.05865).
 
 A gate turns the features of a batch into T weights that are at least zero and sum to one, so that the total
 weight of the pretexts is the same in every mode.
@@ -185,6 +185,7 @@ GATES: dict[str, Callable[[int, int, GateOptions], Gate]] = {
     "normalised": NormalisedGate,
     "aligned": AlignedGate,
 }
+"""Makes of gates, by name: from the number of features, the number of tasks and the options."""
 
 
 def create_gate(num_features: int, num_tasks: int, options: GateOptions) -> Gate:

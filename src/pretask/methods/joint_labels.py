@@ -1,4 +1,4 @@
-"""Self-supervised label augmentation: one head over (class, transformation)."""
+"""Self-supervised label augmentation (Lee et al. 2020, arXiv 1910.05872): one head over (class, transformation)."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ class ModelCard:
         inferences: for each way, the pretexts whose views are seen, the layer where features are changed
             (or null for the end), and how the head is read.
         facts: data set, seed, accuracy and the like; free, for people.
+        format: of the file; a larger number than this version's is refused.
     """
 
     backbone: str
@@ -84,14 +85,15 @@ def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelC
 def read_card(folder: Path) -> ModelCard:
     """Read `model.json`.
 
+    Args:
+        folder: a run folder or an export.
+
     Raises:
         PretaskError: no such file, one that cannot be read, or one of a newer format.
     """
     path = Path(folder) / "model.json"
     if not path.is_file():
-        raise PretaskError(
-            f"no trained model in {folder}: give a run folder that holds model.json, or train one first"
-        )
+        raise _no_model(Path(folder))
     try:
         content = json.loads(path.read_text())
         for key in ("image_size", "class_names", "mean", "std"):
@@ -106,6 +108,21 @@ def read_card(folder: Path) -> ModelCard:
             f"{path} has format {card.format}, this version reads up to {FORMAT}: upgrade pretask"
         )
     return card
+
+
+def _no_model(folder: Path) -> PretaskError:
+    """Return the error for a folder without `model.json`: of a run that lost it, or has not come to it, or of none."""
+    if (folder / "results.json").is_file():
+        return PretaskError(
+            f"{folder / 'model.json'} is missing: restore it, or train again with another --name"
+        )
+    if (folder / "config.yaml").is_file():
+        return PretaskError(
+            f"{folder} has no model yet, its training was stopped early: type `pretask train --resume {folder}`"
+        )
+    return PretaskError(
+        f"no trained model in {folder}: give a run folder that holds model.json, or train one first"
+    )
 
 
 def load_classifier(folder: Path | str, inference: str | None = None) -> Classifier:
@@ -131,7 +148,7 @@ def load_classifier(folder: Path | str, inference: str | None = None) -> Classif
 
 
 def no_head(folder: Path) -> PretaskError:
-    """Return the error for a run that has learned no classes and is asked about them."""
+    """Return the error for the run in `folder`, which has learned no classes and is asked about them."""
     return PretaskError(
         f"{folder} has no class head: type `pretask train --init {folder}`, "
         "or evaluate it with --protocol knn linear"
@@ -173,7 +190,11 @@ def load_encoder(folder: Path | str) -> Encoder:
 
 
 def load_part(folder: Path, name: str) -> dict[str, Tensor]:
-    """Return the saved weights of one module: "backbone", or one of `save_encoder`'s others.
+    """Return the saved weights of one module, by their names in it.
+
+    Args:
+        folder: a run folder.
+        name: "backbone", or one of `save_encoder`'s others.
 
     Raises:
         PretaskError: a missing or damaged file.
@@ -183,6 +204,10 @@ def load_part(folder: Path, name: str) -> dict[str, Tensor]:
 
 def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
     """Give a backbone the weights of a run's; the heads of the run, if it has any, are left behind.
+
+    Args:
+        backbone: as `create_backbone` returns it; changed in place.
+        folder: a run folder or an export.
 
     Raises:
         PretaskError: no such run, a damaged file, or a run of another backbone or other channels.
@@ -241,7 +266,7 @@ def _rebuild_head(weights: dict[str, Tensor]) -> Head:
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise PretaskError(
-            f"{path} is missing: the model card is there, the weights are not; train or export again"
+            f"{path} is missing: restore it, or train again with another --name, or export again as safetensors"
         )
     try:
         return load_file(path)

@@ -15,6 +15,9 @@ from pretask.methods.base import Method, MethodParts
 class MultiViewMethod(Method):
     """Embeds all M views of each image, or k drawn at random, and leaves the use of the labels to `objective`.
 
+    Args:
+        parts: what the method is built from; `views` is k.
+
     Raises:
         PretaskError: k outside 1 … M.
     """

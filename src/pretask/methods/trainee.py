@@ -35,9 +35,17 @@ class Trainee(nn.Module, ABC):
         return ""
 
     def set_progress(self, fraction: float) -> None:
-        """Tell what changes with time which share of the training is done, 0 … 1."""
+        """Tell what changes with time which `fraction` of the training is done, 0 … 1."""
         self.progress = fraction
 
     @abstractmethod
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return "loss", a scalar to differentiate, and detached scalars for the log."""
+        """Return the objective of one step.
+
+        Args:
+            images: [B, C, H, W] in [0, 1].
+            labels: int64 [B]; not read where `num_classes` is 0.
+
+        Returns:
+            "loss", a scalar to differentiate, and detached scalars for the log.
+        """

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Domain = Literal["image", "features"]
+"""What a pretext changes: images, or features inside the network."""
 
 
 class Pretext(nn.Module, ABC):
@@ -59,7 +60,9 @@ class Pretext(nn.Module, ABC):
     def check(self, channels: int, height: int, width: int) -> None:
         """Raise a `PretaskError` that names the shape where images (or maps) of it cannot be transformed.
 
-        Pooled features are a map of height and width 1.
+        Args:
+            channels: C.
+            height, width: in pixels; pooled features are a map of height and width 1.
         """
 
     def prepare(self, channels: int) -> None:

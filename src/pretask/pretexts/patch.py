@@ -60,15 +60,18 @@ class PatchPretext(Pretext):
         self.places.check(height, width)
 
     def draw(self, batch: int, height: int, width: int, device: torch.device) -> tuple[Place, Tensor]:
-        """Return a place and an action for each image, drawn uniformly and independently."""
+        """Return a place and an action int64 [B] for each of `batch` images, drawn uniformly and independently.
+
+        Images are `height` by `width` pixels; draws are from the global stream of `device`.
+        """
         return self.places.draw(batch, height, width, device), self.draw_actions(batch, device)
 
     def draw_actions(self, batch: int, device: torch.device) -> Tensor:
-        """Return an action for each image, int64 [B], drawn uniformly."""
+        """Return an action for each of `batch` images, int64 [B] on `device`, drawn uniformly."""
         return torch.randint(self.num_actions, (batch,), device=device)
 
     def place_labels(self, place: Place, actions: Tensor) -> Tensor:
-        """Return the labels, int64 [B], of actions done at these places."""
+        """Return the labels, int64 [B], of `actions` [B] that were done at `place`."""
         return place.cell * self.num_actions + actions if self.position else actions
 
     def transform(self, x: Tensor, labels: Tensor) -> Tensor:

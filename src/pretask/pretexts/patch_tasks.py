@@ -1,4 +1,4 @@
-"""Turned, mirrored and recoloured patches."""
+"""Turned, mirrored and recoloured patches (LoRot: Moon et al., ECCV 2022; G-SSL: Fuadi et al., arXiv 2301.05865)."""
 
 from __future__ import annotations
 

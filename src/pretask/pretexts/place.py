@@ -31,15 +31,15 @@ class Place:
     cell: Tensor
 
     def rows(self, height: int) -> Tensor:
-        """Return each image row's offset from the patch's first, int64 [B, H, 1]."""
+        """Return each image row's offset from the patch's first, int64 [B, H, 1]; H is `height`."""
         return torch.arange(height, device=self.top.device)[None, :, None] - self.top[:, None, None]
 
     def columns(self, width: int) -> Tensor:
-        """Return each image column's offset from the patch's first, int64 [B, 1, W]."""
+        """Return each image column's offset from the patch's first, int64 [B, 1, W]; W is `width`."""
         return torch.arange(width, device=self.left.device)[None, None, :] - self.left[:, None, None]
 
     def inside(self, height: int, width: int) -> Tensor:
-        """Return which pixels of images of this size belong to the patch, bool [B, H, W]."""
+        """Return which pixels of images of `height` by `width` belong to the patch, bool [B, H, W]."""
         rows, columns = self.rows(height), self.columns(width)
         in_rows = (rows >= 0) & (rows < self.height[:, None, None])
         in_columns = (columns >= 0) & (columns < self.width[:, None, None])
@@ -60,7 +60,7 @@ class Places(ABC):
 
     @abstractmethod
     def check(self, height: int, width: int) -> None:
-        """Raise a `PretaskError` where images of this size have no such places."""
+        """Raise a `PretaskError` where images of `height` by `width` pixels have no such places."""
 
     @abstractmethod
     def tile(self, height: int, width: int) -> tuple[int, int]:
@@ -68,14 +68,17 @@ class Places(ABC):
 
     @abstractmethod
     def at(self, cells: Tensor, height: int, width: int) -> Place:
-        """Return the places with these indices, int64 [B], in images of this size."""
+        """Return the places with indices `cells`, int64 [B], in images of `height` by `width` pixels."""
 
     @abstractmethod
     def cell_names(self) -> list[str]:
         """Return a short name for each place."""
 
     def draw(self, batch: int, height: int, width: int, device: torch.device) -> Place:
-        """Return a place for each image of a batch, drawn uniformly from the device's global stream."""
+        """Return a place for each of `batch` images of `height` by `width` pixels.
+
+        It is drawn uniformly, from the global stream of `device`.
+        """
         return self.at(torch.randint(self.num_cells, (batch,), device=device), height, width)
 
 
@@ -144,7 +147,10 @@ class WindowPlaces(Places):
         return min(height, width) // 2, min(height, width) // 2
 
     def at(self, cells: Tensor, height: int, width: int) -> Place:
-        """Return a new window for as many images as there are cells, all 0: a window has no other index."""
+        """Return a new window for as many images as there are cells, all 0: a window has no other index.
+
+        See `Places.at`.
+        """
         return self.draw(len(cells), height, width, cells.device)
 
     def cell_names(self) -> list[str]:

@@ -78,7 +78,7 @@ def product(pretexts: Sequence[Pretext]) -> Pretext:
 
 
 def split_domains(pretexts: Sequence[Pretext]) -> tuple[Pretext | None, Pretext | None]:
-    """Return the product of those on images and the product of those on features; None where there are none."""
+    """Return the product of the `pretexts` on images and that of those on features; None where there are none."""
 
     def of(domain: Domain) -> Pretext | None:
         chosen = [pretext for pretext in pretexts if pretext.domain == domain]

@@ -68,6 +68,7 @@ class Base(nn.Module, ABC):
 
 
 BASES: Registry[type[Base]] = Registry("base", "pretask.pretraining.bases")
+"""Classes of bases, by name: how two views of an image are drawn together."""
 
 
 def create_base(name: str, num_features: int, options: HeadOptions) -> Base:

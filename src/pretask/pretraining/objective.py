@@ -57,6 +57,9 @@ class ObjectiveParts:
 class Objective(Trainee):
     """Images in [0, 1] → a loss that draws views of each image together. Labels are never read.
 
+    Args:
+        parts: what the objective is built from.
+
     Attributes:
         encoder: images → features [B, D]; what is kept when the heads are thrown away.
         passes_per_image: forward-backward passes through the backbone for each image of a step; a forward pass
@@ -103,7 +106,7 @@ class Objective(Trainee):
         )
 
     def set_progress(self, fraction: float) -> None:
-        """Tell which share of the training is done, 0 … 1."""
+        """Tell which `fraction` of the training is done, 0 … 1."""
         super().set_progress(fraction)
         if self.average is not None:
             self.average.set_progress(fraction)
@@ -129,7 +132,7 @@ class Objective(Trainee):
         """Return "loss" and its parts for two views [B, C, H, W], and embeddings [B, d] to watch."""
 
     def embed(self, views: Tensor) -> Embedding:
-        """Return the embedding of one view of each image, with its target."""
+        """Return the embedding [B, d] of one view [B, C, H, W] of each image, with its target."""
         features = self.encoder(views)
         projected = self.base.projector(features)
         return Embedding(features, projected, self.base.predictor(projected), self._target(views, projected))
@@ -150,6 +153,7 @@ class Objective(Trainee):
 
 
 OBJECTIVES: Registry[type[Objective]] = Registry("pre-training objective", "pretask.pretraining")
+"""Classes of objectives that mix, by name; bases alone are objectives too, see `create_objective`."""
 
 
 def _check_target(kind: str, parts: ObjectiveParts) -> None:

@@ -64,7 +64,13 @@ def get_strength(name: str) -> Strength:
 
 
 def recommended_strength(image_size: tuple[int, int], channels: int, mirrors: bool) -> str:
-    """Return the strength for images of (height, width): by colour, by size, and by whether they may be mirrored."""
+    """Return the name of the strength for a kind of images.
+
+    Args:
+        image_size: (height, width).
+        channels: 1 or 3.
+        mirrors: whether they may be mirrored.
+    """
     if channels != 3:
         return "medical" if mirrors else "upright"
     return "small" if max(image_size) <= LARGEST_SMALL_IMAGE else "photo"

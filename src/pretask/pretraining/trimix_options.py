@@ -20,6 +20,9 @@ class TriMixOptions:
         extraction: draw the virtual embedding to both originals by their shares, or have a head take it apart.
         consistency: how the virtual embedding is compared with the mixture of the originals'.
         base_weight, extraction_weight, consistency_weight: of the three losses, 0 or more.
+
+    Raises:
+        PretaskError: a number out of its range, or weights that are all 0.
     """
 
     mixed: Mixed = "images"

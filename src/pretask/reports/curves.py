@@ -70,7 +70,7 @@ def line_chart(
         percent: whether shares are shown in per cent.
         limits: ends of the vertical axis; the lines decide where not given.
         level: where a thin line is drawn to compare with.
-        description: for screen readers; the label and the names of the lines where not given.
+        description: for screen readers; the label, and where each line ends, where not given.
     """
     chart = Chart(slug)
     axes = chart.axes
@@ -95,16 +95,20 @@ def line_chart(
         axes.set_ylim(*limits)
     if percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    return chart.svg(description or f"{y_label} over {x_label}s: {', '.join(line.name for line in lines)}")
+    ends = [f"{line.name}, at the end {_written(line.values[-1], percent)}" for line in lines if line.values]
+    return chart.svg(description or f"{y_label} over {x_label}s: {'; '.join(ends)}")
 
 
 def _tell_points(chart: Chart, line: Line, x_label: str, percent: bool) -> None:
     """Name points of a line, the last among them; where they lie close, some."""
     every = max(1, -(-len(line.at) // MOST_TIPS))
     for place in range(len(line.at) - 1, -1, -every):
-        value = line.values[place]
-        written = f"{100 * value:.2f} %" if percent else f"{value:.4g}"
-        chart.tip(line.at[place], value, f"{line.name}, {x_label} {line.at[place]:g}: {written}")
+        told = f"{line.name}, {x_label} {line.at[place]:g}: {_written(line.values[place], percent)}"
+        chart.tip(line.at[place], line.values[place], told)
+
+
+def _written(value: float, percent: bool) -> str:
+    return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
 
 
 def interval_chart(
@@ -112,15 +116,19 @@ def interval_chart(
     rows: Sequence[tuple[str, float, float | None, float | None]],
     what: str = "top-1",
     reference: str = "the baseline",
+    unit: str = "percentage points",
 ) -> Html:
     """Return means with their intervals around zero, the first row on top.
 
     Args:
         slug: see `Chart`.
-        rows: (name, mean, low, high) in percentage points; low and high are `None` without an interval.
+        rows: (name, mean, low, high) in `unit`; low and high are `None` without an interval.
         what: is compared.
         reference: it is compared with.
+        unit: of the differences; nothing but percentage points has three decimals.
     """
+    digits = 2 if unit == "percentage points" else 3
+    told = [f"{name}: {_difference_words(mean, low, high, digits)}" for name, mean, low, high in rows]
     names = [name.replace(":", "\n") for name, *_ in rows]  # a variant's settings, one below the other
     most_lines = 1 + max(name.count("\n") for name in names)
     chart = Chart(slug, height=0.75 + (0.1 + 0.17 * most_lines) * len(rows))
@@ -130,29 +138,36 @@ def interval_chart(
         if low is not None and high is not None:
             axes.plot([low, high], [place, place], color=figures.series_color(1), linewidth=2)
         axes.plot([mean], [place], "o", color=figures.series_color(1), markersize=5)
-        ends = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
-        chart.tip(mean, place, f"{rows[place][0]}: {mean:+.2f}{ends} points")
+        chart.tip(mean, place, f"{told[place]} {unit}")
     axes.set_yticks(range(len(rows)), names, color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(f"difference in {what}, percentage points")
+    axes.set_xlabel(f"difference in {what}, {unit}")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="x")
     axes.tick_params(length=0)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.08)
-    named = ", ".join(name for name, *_ in rows)
-    return chart.svg(f"Difference in {what} to {reference} with its interval: {named}")
+    return chart.svg(f"Difference in {what} to {reference} with its interval, in {unit}: {'; '.join(told)}")
 
 
-def work_chart(slug: str, lines: Sequence[Line], reference: str) -> Html:
-    """Return shares over work on a logarithmic axis, a mark with its spread for each point.
+def _difference_words(mean: float, low: float | None, high: float | None, digits: int) -> str:
+    ends = "" if low is None or high is None else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{mean:+.{digits}f}{ends}"
+
+
+def work_chart(
+    slug: str, lines: Sequence[Line], reference: str, what: str = "test top-1", percent: bool = True
+) -> Html:
+    """Return a figure over work on a logarithmic axis, a mark with its spread for each point.
 
     Args:
         slug: see `Chart`.
         lines: `at` is work relative to the reference's at equal length, `low` and `high` are ends of the spread.
         reference: as a person would say it.
+        what: the figure is called.
+        percent: whether it is a share, shown in per cent.
     """
-    chart = Chart(slug)
+    chart, told = Chart(slug), []
     axes = chart.axes
     for line in lines:
         color = figures.series_color(line.color)
@@ -162,18 +177,20 @@ def work_chart(slug: str, lines: Sequence[Line], reference: str) -> Html:
                 axes.plot(
                     [line.at[place]] * 2, [line.low[place], line.high[place]], color=color, linewidth=1.2
                 )
-            chart.tip(line.at[place], value, f"{line.name}, {line.at[place]:.3g} x: {100 * value:.2f} %")
+            told.append(f"{line.name}, {line.at[place]:.3g} x: {_written(value, percent)}")
+            chart.tip(line.at[place], value, told[-1])
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} ×"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    if percent:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"training work, relative to {reference}")
-    axes.set_ylabel("test top-1")
+    axes.set_ylabel(what)
     axes.grid(axis="y")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.1)
-    return chart.svg(f"Test top-1 over training work: {', '.join(line.name for line in lines)}")
+    return chart.svg(f"{what} over training work: {'; '.join(told)}")
 
 
 def calibration_chart(slug: str, bins: dict[str, list[Any]]) -> Html:
@@ -210,4 +227,7 @@ def calibration_chart(slug: str, bins: dict[str, list[Any]]) -> Html:
     axes.set_ylabel("accuracy")
     axes.grid()
     axes.tick_params(length=0)
-    return chart.svg("Accuracy of each confidence bin against its mean confidence")
+    told = [
+        f"{100 * confidence:.0f} % sure, {100 * accuracy:.0f} % right" for confidence, accuracy, _ in held
+    ]
+    return chart.svg(f"Accuracy of each confidence bin against its mean confidence: {'; '.join(told)}")

@@ -39,6 +39,9 @@ def write_run_report(run_dir: Path | str) -> Path:
 
     A run that is still under way, or was cut short, gets a report of what there is.
 
+    Args:
+        run_dir: the run folder.
+
     Raises:
         PretaskError: the folder is none, or holds no file of a run, or one of them is not readable.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pretask.reports.class_changes import class_changes
 from pretask.reports.figures import series_swatch
 from pretask.reports.headline import BUDGETS, Row, headline, label, reference_of, rows_of
 from pretask.reports.html import Html, tag
+from pretask.reports.measures import MEASURES, OWN, measures_of, ranked, switch, switched
 from pretask.reports.study_parts import (
     BANDS,
     MEANINGS,
@@ -21,8 +23,8 @@ from pretask.reports.study_parts import (
     stamps,
     training_curves,
 )
-from pretask.reports.study_table import interval_text, study_table
-from pretask.reports.words import known
+from pretask.reports.study_table import interval_text, more_figures, study_table
+from pretask.reports.words import LOWER_IS_BETTER, SHARES, known, unit
 
 
 def write_study_report(study: dict[str, Any], path: Path | str) -> Path:
@@ -40,14 +42,16 @@ def write_study_report(study: dict[str, Any], path: Path | str) -> Path:
 
 def study_page(study: dict[str, Any]) -> str:
     """Return the HTML document of a study."""
+    measures = measures_of(study["rows"])
     return html.page(
         f"{study['name']} · pretask study",
         tag("h1", study["name"]),
         tag("p", lead(study), class_="lead"),
         *stamps(study),
         headline(study),
-        *(_budget(study, budget) for budget in BUDGETS if rows_of(study, budget)),
-        _against_work(study),
+        switch(measures),
+        *(_budget(study, budget, measures) for budget in BUDGETS if rows_of(study, budget)),
+        _against_work(study, measures),
         class_changes(study),
         training_curves(study),
         _tasks(study, tasks.TITLE, tasks.MEANING, "tasks", tasks.accuracy_chart),
@@ -58,52 +62,80 @@ def study_page(study: dict[str, Any]) -> str:
     )
 
 
-def _budget(study: dict[str, Any], budget: str) -> Html:
-    rows = rows_of(study, budget)
-    compared = [row for row in rows if known((row.get("difference") or {}).get("mean"))]
-    body = [tag("p", MEANINGS[budget]), study_table(study, rows)]
-    if compared:
-        body.append(
-            html.figure(
-                curves.interval_chart(f"difference-{budget}", [_bar(row) for row in compared]),
-                f"Difference to {reference_of(study)}, with its {interval_text(study)}: one that crosses zero "
-                "shows no difference.",
-            )
-        )
-    return html.section(TITLES[budget], *body)
+def _budget(study: dict[str, Any], budget: str, measures: Sequence[str]) -> Html:
+    return html.section(
+        TITLES[budget],
+        tag("p", MEANINGS[budget]),
+        switched(measures, lambda key: _compared(study, budget, measures, key)),
+        more_figures(rows_of(study, budget), measures),
+    )
 
 
-def _bar(row: Row) -> tuple[str, float, float | None, float | None]:
-    difference = row["difference"]
-    low, high = (100 * v if known(v) else None for v in (difference.get("low"), difference.get("high")))
-    return label(row), 100 * difference["mean"], low, high
+def _compared(study: dict[str, Any], budget: str, measures: Sequence[str], key: str) -> Html:
+    """Return the table of a budget and its differences as a chart, by one figure."""
+    rows = ranked(study, budget, key)
+    table = study_table(study, rows, measures, key)
+    bars = [_bar(row, key) for row in rows if known((row.get("difference") or {}).get("mean"))]
+    if not bars:
+        return table
+    reference, better = reference_of(study), "left" if key in LOWER_IS_BETTER else "right"
+    drawn = curves.interval_chart(
+        f"difference-{budget}-{key}", bars, what=_name(key), reference=reference, unit=unit(key)
+    )
+    caption = (
+        f"Difference to {reference}, with its {interval_text(study)}; better is to the {better}. One that crosses zero "
+        "shows no difference."
+    )
+    return html.join([table, html.figure(drawn, caption)])
 
 
-def _against_work(study: dict[str, Any]) -> Html:
-    """Return top-1 over what training cost, where rows differ in it."""
-    rows = [row for row in study["rows"] if known(row.get("cost")) and known(row["test"]["top1"]["mean"])]
+def _name(key: str) -> str:
+    return "top-1" if key == OWN else MEASURES[key]
+
+
+def _bar(row: Row, key: str) -> tuple[str, float, float | None, float | None]:
+    difference, scale = row["difference"], _scale(key)
+    low, high = (scale * v if known(v) else None for v in (difference.get("low"), difference.get("high")))
+    return label(row), scale * difference["mean"], low, high
+
+
+def _scale(key: str) -> float:
+    return 100.0 if key in SHARES else 1.0
+
+
+def _against_work(study: dict[str, Any], measures: Sequence[str]) -> Html:
+    """Return what training cost and what it came to, where rows differ in cost."""
+    rows = [row for row in study["rows"] if known(row.get("cost"))]
     if len({row["cost"] for row in rows}) < 2:
         return Html()
+    colors = method_colors(study)
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return html.section(
+        "Results against work",
+        html.legend((method, series_swatch(colors[method])) for method in methods),
+        switched(measures, lambda key: _work_figure(study, rows, key)),
+    )
+
+
+def _work_figure(study: dict[str, Any], rows: Sequence[Row], key: str) -> Html:
     colors, lines = method_colors(study), []
-    for name in dict.fromkeys(map(label, rows)):
-        own = {row["cost"]: row for row in rows if label(row) == name}
+    measured = [row for row in rows if known((row["test"].get(key) or {}).get("mean"))]
+    for name in dict.fromkeys(map(label, measured)):
+        own = {row["cost"]: row for row in measured if label(row) == name}
         at = sorted(own)
-        scores = [own[cost]["test"]["top1"] for cost in at]
+        scores = [own[cost]["test"][key] for cost in at]
         spreads = [score["std"] or 0.0 for score in scores]
         means = [score["mean"] for score in scores]
         low = [mean - std for mean, std in zip(means, spreads, strict=True)]
         high = [mean + std for mean, std in zip(means, spreads, strict=True)]
         lines.append(curves.Line(name, at, means, colors[own[at[0]]["method"]], low, high))
-    methods = dict.fromkeys(row["method"] for row in rows)
-    drawn = curves.work_chart("work", lines, reference=reference_of(study))
-    return html.section(
-        "Accuracy against work",
-        html.legend((method, series_swatch(colors[method])) for method in methods),
-        html.figure(
-            drawn,
-            "Test top-1, mean and standard deviation over seeds; each inference is a mark of its own, which tells its "
-            "name. A line joins what the same method reached with more training.",
-        ),
+    drawn = curves.work_chart(
+        f"work-{key}", lines, reference=reference_of(study), what=f"test {_name(key)}", percent=key in SHARES
+    )
+    return html.figure(
+        drawn,
+        f"Test {_name(key)}, mean and standard deviation over seeds; each inference is a mark of its own, which tells "
+        "its name. A line joins what the same method reached with more training.",
     )
 
 

@@ -9,6 +9,7 @@ from pretask.reports.html import NOTHING
 
 MINUS = "\N{MINUS SIGN}"
 SHARES = ("top1", "top5", "balanced", "many", "medium", "few", "ece")
+LOWER_IS_BETTER = ("ece", "loss")
 NAMES = {
     "top1": "top-1 %",
     "top5": "top-5 %",
@@ -62,11 +63,24 @@ def points(share: float) -> str:
     return written if written.startswith(MINUS) else f"+{written}"
 
 
-def interval(difference: dict[str, Any]) -> str:
-    """Return "[low, high]" in percentage points, or nothing where there is no interval."""
+def change(key: str, value: float) -> str:
+    """Return a difference in an evaluator's figure, with its sign, in the unit of `unit`."""
+    if key in SHARES:
+        return points(value)
+    written = number(value, 3)
+    return written if written.startswith(MINUS) else f"+{written}"
+
+
+def unit(key: str) -> str:
+    """Return what differences in an evaluator's figure are counted in."""
+    return "percentage points" if key in SHARES else "nats per image"
+
+
+def interval(difference: dict[str, Any], key: str = "top1") -> str:
+    """Return "[low, high]" of a difference in an evaluator's figure, or nothing where there is no interval."""
     if not (known(difference.get("low")) and known(difference.get("high"))):
         return ""
-    return f"[{points(difference['low'])}, {points(difference['high'])}]"
+    return f"[{change(key, difference['low'])}, {change(key, difference['high'])}]"
 
 
 def p_value(difference: dict[str, Any] | None) -> str:

@@ -202,7 +202,15 @@ class SessionConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that determines one run."""
+    """Everything that determines one run.
+
+    Attributes:
+        data: where images come from, how they are split, how they reach the device.
+        method: what is learned from the images beside their labels.
+        backbone: the network.
+        optim: how it is trained.
+        session: where the run goes, on what it runs, what it keeps.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     method: MethodConfig = field(default_factory=MethodConfig)

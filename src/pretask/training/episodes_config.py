@@ -43,7 +43,13 @@ class EpisodesOptimConfig(OptimConfig):
 
 @dataclass(frozen=True)
 class FewShotConfig:
-    """Everything that determines one training by episodes."""
+    """Everything that determines one training by episodes.
+
+    Attributes:
+        data, backbone, session: as in `RunConfig`.
+        episodes: what an episode is, and how it is answered.
+        optim: how the network is trained.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     episodes: EpisodesConfig = field(default_factory=EpisodesConfig)

@@ -79,7 +79,13 @@ class PretrainSessionConfig(SessionConfig):
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Everything that determines one pre-training."""
+    """Everything that determines one pre-training.
+
+    Attributes:
+        data, backbone, session: as in `RunConfig`.
+        pretraining: what is learned from images without labels.
+        optim: how the network is pre-trained.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)

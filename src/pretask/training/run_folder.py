@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pretask.errors import PretaskError
-from pretask.files import write_atomically, write_json
+from pretask.files import make_folder, write_atomically, write_json
 from pretask.training.config import SessionConfig
 from pretask.training.config_files import AnyConfig, C, load_any_config, merge_for_resume, save_config
 
@@ -42,12 +42,7 @@ class RunFolder:
         """
         if self.begun:
             return merge_for_resume(config, load_any_config(self.config), self.path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PretaskError(
-                f"cannot make {self.path} ({error.strerror}): give another --runs folder"
-            ) from None
+        make_folder(self.path, "another --runs folder")
         return config
 
     def start(self, config: AnyConfig, environment: dict[str, Any]) -> None:
@@ -65,6 +60,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run has its results."""
         return self.results.is_file()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether this is a run, not an export, and has not come to its results."""
+        return self.config.is_file() and not self.finished
 
     def read_results(self) -> dict[str, Any]:
         """Return `results.json`.

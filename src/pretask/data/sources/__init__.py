@@ -18,3 +18,4 @@ if TYPE_CHECKING:
 Source = Callable[[Path, bool], "RawData"]
 
 SOURCES: Registry[Source] = Registry("data set", "pretask.data.sources")
+"""Data sets by name: each a call with its own folder and whether it may download, which returns `RawData`."""
