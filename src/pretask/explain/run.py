@@ -9,10 +9,11 @@ from typing import Any, Literal
 from pretask.errors import PretaskError
 from pretask.evaluation.run_data import for_heads, read_data
 from pretask.explain.parts import PARTS, Scene
-from pretask.files import write_json
+from pretask.files import make_folder
 from pretask.methods import ModelCard, no_head, read_card
 from pretask.reports import write_run_report
 from pretask.reports.explanations import FOLDER
+from pretask.sealed import write_sealed
 from pretask.training.device import prepare_host, resolve_device
 
 DEFAULT_PARTS = ("gradcam", "examples", "pretexts", "tsne", "pca")
@@ -70,7 +71,7 @@ def explain(
     card = cards[next(iter(models))]
     found = for_heads(read_data(folders[0], data, card), card, own=data is None)
     folder = Path(to) if to is not None else folders[0] / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     scene = Scene(models, found, split, count, points, seed, where, tuple(images), inference)
     told: dict[str, Any] = {
         "runs": {name: str(path) for name, path in models.items()},
@@ -85,7 +86,7 @@ def explain(
         told |= part(scene, path)
         if path.is_file():
             told["files"][name] = str(path)
-    write_json(folder / "explain.json", told)
+    write_sealed(folder / "explain.json", told)
     if to is None and (folders[0] / "config.yaml").is_file():
         write_run_report(folders[0])
     return {**told, "folder": str(folder)}

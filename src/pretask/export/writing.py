@@ -8,7 +8,7 @@ from pathlib import Path
 from pretask.errors import PretaskError
 from pretask.export.card_text import model_card_text
 from pretask.export.formats import get_format
-from pretask.files import write_atomically
+from pretask.files import make_folder, write_atomically
 from pretask.methods import load_classifier, read_card
 from pretask.training.run_folder import RunFolder
 
@@ -40,7 +40,7 @@ def export_model(
     ending = "" if format == "safetensors" else f"-{format}"
     folder = Path(to) if to is not None else run.with_name(f"{run.name}-{name}{ending}")
     _check_room(folder, form.file)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     results = RunFolder(run).read_results() if (run / "results.json").is_file() else {}
     form.write(folder, classifier, replace(card, inference=name))
     text = model_card_text(card, name, classifier.num_views, results, run, format)

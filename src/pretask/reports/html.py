@@ -9,7 +9,6 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from pretask.errors import PretaskError
 from pretask.files import write_atomically
 
 NOTHING = "–"
@@ -131,10 +130,6 @@ def write_page(path: Path, document: str) -> Path:
     Raises:
         PretaskError: the disk is full, or the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PretaskError(f"cannot make {path.parent} ({error.strerror}): give another folder") from None
     write_atomically(path, lambda draft: draft.write_text(document, encoding="utf-8"))
     return path
 
