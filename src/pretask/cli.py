@@ -32,5 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:
-    sys.stderr.write(f"pretask: {message}\n")
+    # Names of files are part of messages and can hold line breaks and commands to a terminal.
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    sys.stderr.write(f"pretask: {shown}\n")
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,32 @@ from safetensors import SafetensorError
 from pretask.errors import PretaskError
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in `path`'s place.
+def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in `path`'s place; folders are made.
+
+    Args:
+        path: what is written.
+        write: fills the file that it is given.
+        keep: where what was at `path` goes; None gives it up. There is no moment at which neither of the two holds a
+            whole file.
 
     Raises:
         PretaskError: the disk is full or the folder cannot be written; `path` is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise PretaskError(
-            f"cannot write {path} ({reason}): free space or give another --runs folder"
-        ) from error
+        raise unwritable(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def make_folder(path: Path, instead: str) -> None:
@@ -53,4 +61,17 @@ def make_folder(path: Path, instead: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, at once or not at all."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def unwritable(path: Path, error: Exception) -> PretaskError:
+    """Return the error for a file or folder that cannot be written."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return PretaskError(f"cannot write {path} ({reason}): free space or give another --runs folder")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that a process left in `folder` when it was killed as it wrote."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()

@@ -130,7 +130,8 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
 
         values = read_recipe_for(_KINDS.get(commands[0], RunConfig), typed["--recipe"])
     if "--config" in typed:
-        from pretask.training.config_files import build_config, read_yaml
+        from pretask.documents import read_yaml
+        from pretask.training.config_files import build_config
 
         source = Path(typed["--config"])
         given = read_yaml(source)

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from pretask.data import ImageData
 from pretask.data.loader import Loader
-from pretask.files import write_json
 from pretask.reports import write_run_report
+from pretask.sealed import write_sealed
 from pretask.training.build import build_data, build_loader, split_data
 from pretask.training.config_files import AnyConfig
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
@@ -79,8 +79,9 @@ class Workplace:
     def end(self, results: dict[str, Any]) -> dict[str, Any]:
         """Write results and report; return the results with "folder"."""
         if self.accelerator.is_main_process:
-            write_json(self.folder.results, results)
+            write_sealed(self.folder.results, results)
             write_run_report(self.folder.path)
+            self.folder.checkpoints.drop_previous()
             say(self.console, f"finished: {self.folder.path} ({in_minutes(results['seconds'])} of training)")
         self.accelerator.wait_for_everyone()
         return {**results, "folder": str(self.folder.path)}

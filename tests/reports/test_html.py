@@ -64,5 +64,5 @@ def test_a_failed_write_leaves_the_old_page_and_nothing_else(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PretaskError, match=r"cannot make .*file"):
+    with pytest.raises(PretaskError, match=r"cannot write .*file"):
         html.write_page(tmp_path / "file" / "report.html", "")

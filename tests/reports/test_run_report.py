@@ -9,7 +9,6 @@ from report_samples import write_sample_run
 
 from pretask.errors import PretaskError
 from pretask.reports import write_run_report
-from pretask.reports.run_report import read_metrics
 
 
 def test_a_finished_run_tells_everything(tmp_path, read_page):
@@ -71,18 +70,20 @@ def test_selection_on_the_test_set_is_stamped(tmp_path, read_page):
     assert "figures are optimistic" in read_page(write_run_report(folder).read_text())
 
 
-def test_a_resumed_epoch_counts_once_and_a_cut_line_not_at_all(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"epoch": 2, "lr": 1}\n{"epoch": 1}\n{"epoch": 2, "lr": 3}\n{"epoch": 3, "l')
-    assert read_metrics(path) == [{"epoch": 1}, {"epoch": 2, "lr": 3}]
+def test_a_resumed_epoch_counts_once_and_a_cut_line_not_at_all(tmp_path, read_page):
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"epoch": 2, "lr": 1}\n{"epoch": 1}\n{"epoch": 2, "lr": 3}\n{"epoch": 3, "l'
+    )
+    assert "no results yet: 2 epochs so far" in read_page(write_run_report(tmp_path).read_text())
 
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
         ("metrics.jsonl", '{"epoch": 1\n{"epoch": 2}\n', "line 1 of .*metrics.jsonl"),
-        ("results.json", "{", "results.json.* is not JSON"),
-        ("config.yaml", "a: [", "config.yaml.* is not YAML"),
+        ("results.json", "{", "cannot read .*results.json"),
+        ("environment.json", "[]", "cannot read .*environment.json"),
+        ("config.yaml", "a: [", "config.yaml is not valid YAML"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, content, says):

@@ -11,7 +11,8 @@ from pretask.backbones.base import FAMILIES, Backbone, Family, Request, initiali
 from pretask.backbones.stem import Stem, stem_convolution, stem_for, stem_pool
 from pretask.errors import PretaskError
 
-_NAME = re.compile(r"wrn-(\d+)-(\d+)")
+_NAME = re.compile(r"wrn-(\d{1,4})-(\d{1,4})")
+_MOST_WEIGHTS = 500e6
 
 
 class WideBlock(nn.Module):
@@ -78,6 +79,12 @@ def _depth_and_width(name: str) -> tuple[int, int]:
         raise PretaskError(
             f"unknown backbone '{name}': a wide ResNet's depth is 6n+4 (10, 16, 22, 28, …) and its width at "
             f"least 1; type wrn-{nearest}-{max(1, width)}"
+        )
+    per_block = 2 * 9 * sum((16 * 2**stage * width) ** 2 for stage in range(3))
+    if (weights := per_block * (depth - 4) / 6) > _MOST_WEIGHTS:
+        raise PretaskError(
+            f"{name} would have about {weights / 1e6:,.0f} million weights, more than {_MOST_WEIGHTS / 1e6:.0f}: "
+            "type a smaller depth or width, such as wrn-28-10"
         )
     return depth, width
 

@@ -98,9 +98,9 @@ def compare_pretraining(
     jobs
         runs at a time, each in its own process
     """
+    from pretask.documents import read_yaml
     from pretask.studies.judging import Judging, tuning_config
     from pretask.studies.pretraining import compare_pretraining as run_study
-    from pretask.training.config_files import read_yaml
 
     tuned = tuning_config({} if tuning is None else read_yaml(tuning), str(tuning))
     judging = Judging(protocols, label_fractions, transfer, tuned, metric)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
+from pretask.documents import read_yaml
 from pretask.explain.canvas import CELL, new_figure, save, show_image
 from pretask.explain.parts import PARTS, Scene
 from pretask.pretexts import Pretext, create_pretexts
@@ -38,7 +38,7 @@ def _pretexts(folder: Path) -> Sequence[str]:
     config = folder / "config.yaml"
     if not config.is_file():
         return ()
-    found: Sequence[str] = yaml.safe_load(config.read_text()).get("pretexts") or ()
+    found: Sequence[str] = read_yaml(config).get("pretexts") or ()
     return found
 
 

@@ -10,10 +10,11 @@ from pretask.errors import PretaskError
 from pretask.evaluation.run_data import for_heads, read_data
 from pretask.explain.chosen import named_pictures
 from pretask.explain.parts import PARTS, Scene
-from pretask.files import make_folder, write_json
+from pretask.files import make_folder
 from pretask.methods import ModelCard, no_head, read_card
 from pretask.reports import write_run_report
 from pretask.reports.explanations import FOLDER
+from pretask.sealed import write_sealed
 from pretask.training.device import prepare_host, resolve_device
 
 DEFAULT_PARTS = ("gradcam", "examples", "pretexts", "tsne", "pca")
@@ -88,7 +89,7 @@ def explain(
         told |= part(scene, path)
         if path.is_file():
             told["files"][name] = str(path)
-    write_json(folder / "explain.json", told)
+    write_sealed(folder / "explain.json", told)
     if to is None and (folders[0] / "config.yaml").is_file():
         write_run_report(folders[0])
     return {**told, "folder": str(folder)}

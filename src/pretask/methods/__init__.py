@@ -5,14 +5,13 @@ from pretask.methods.classifier import Classifier
 from pretask.methods.encoder import Encoder
 from pretask.methods.factory import METHODS, create_method
 from pretask.methods.gate import GATES, GateOptions
+from pretask.methods.model_card import ModelCard, read_card
 from pretask.methods.model_files import (
-    ModelCard,
     load_backbone_weights,
     load_classifier,
     load_encoder,
     load_part,
     no_head,
-    read_card,
     save_encoder,
     save_model,
 )

@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pretask.backbones import Backbone, create_backbone
 from pretask.errors import PretaskError, unknown_name
-from pretask.files import write_atomically, write_json
+from pretask.files import write_json
 from pretask.losses import create_head
 from pretask.methods.classifier import Classifier, Head
 from pretask.methods.encoder import Encoder
+from pretask.methods.model_card import CARD, ModelCard, read_card
 from pretask.methods.normalize import Normalize
 from pretask.pretexts import Pretext, create_pretexts
+from pretask.tensor_files import DamagedFile, read_tensors, write_tensors
 
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """Everything needed to use the weights, as `model.json` holds it.
-
-    Attributes:
-        backbone: name for `create_backbone`.
-        image_size: (H, W) of the images the model was trained on.
-        channels: of the images, values in [0, 1].
-        class_names: N names, in the order of the logits; none where there is no class head.
-        mean, std: normalisation, per channel.
-        method: which objective trained it.
-        inference: the default way to answer; empty where there is no class head.
-        inferences: for each way, the pretexts whose views are seen, the layer where features are changed
-            (or null for the end), and how the head is read.
-        facts: data set, seed, accuracy and the like; free, for people.
-        format: of the file; a larger number than this version's is refused.
-    """
-
-    backbone: str
-    image_size: tuple[int, int]
-    channels: int
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    method: str
-    inference: str
-    inferences: dict[str, dict[str, Any]] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
+WEIGHTS = "model.safetensors"
 
 
 def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelCard) -> None:
@@ -64,7 +31,6 @@ def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelC
         classifiers: by name of inference; must hold `card.inference`.
         card: its `inferences` are filled in from `classifiers`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = _tensors(classifiers[card.inference].backbone, "backbone.")
     modes = {}
     for name, classifier in classifiers.items():
@@ -78,51 +44,8 @@ def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelC
             "reading": classifier.reading,
         }
     content = {**asdict(card), "inferences": modes}
-    write_atomically(folder / "model.safetensors", lambda path: save_file(tensors, path))
-    write_json(folder / "model.json", content)
-
-
-def read_card(folder: Path) -> ModelCard:
-    """Read `model.json`.
-
-    Args:
-        folder: a run folder or an export.
-
-    Raises:
-        PretaskError: no such file, one that cannot be read, or one of a newer format.
-    """
-    path = Path(folder) / "model.json"
-    if not path.is_file():
-        raise _no_model(Path(folder))
-    try:
-        content = json.loads(path.read_text())
-        for key in ("image_size", "class_names", "mean", "std"):
-            content[key] = tuple(content[key])
-        card = ModelCard(**content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise PretaskError(
-            f"{path} is not a model card of pretask ({error}): train or export the model again"
-        ) from None
-    if card.format > FORMAT:
-        raise PretaskError(
-            f"{path} has format {card.format}, this version reads up to {FORMAT}: upgrade pretask"
-        )
-    return card
-
-
-def _no_model(folder: Path) -> PretaskError:
-    """Return the error for a folder without `model.json`: of a run that lost it, or has not come to it, or of none."""
-    if (folder / "results.json").is_file():
-        return PretaskError(
-            f"{folder / 'model.json'} is missing: restore it, or train again with another --name"
-        )
-    if (folder / "config.yaml").is_file():
-        return PretaskError(
-            f"{folder} has no model yet, its training was stopped early: type `pretask train --resume {folder}`"
-        )
-    return PretaskError(
-        f"no trained model in {folder}: give a run folder that holds model.json, or train one first"
-    )
+    write_tensors(folder / WEIGHTS, tensors)
+    write_json(folder / CARD, content)
 
 
 def load_classifier(folder: Path | str, inference: str | None = None) -> Classifier:
@@ -144,7 +67,7 @@ def load_classifier(folder: Path | str, inference: str | None = None) -> Classif
     if name not in card.inferences:
         raise unknown_name(f"inference of {folder}", name, card.inferences)
     with _told_where_unfit(folder, card):
-        return _rebuild(card, name, _read_tensors(folder / "model.safetensors")).eval()
+        return _rebuild(card, name, _read_tensors(folder / WEIGHTS)).eval()
 
 
 def no_head(folder: Path) -> PretaskError:
@@ -166,12 +89,11 @@ def save_encoder(
         card: without classes and inferences.
         more: other modules to keep, by the name under which `load_part` finds them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = _tensors(encoder.backbone, "backbone.")
     for name, module in (more or {}).items():
         tensors |= _tensors(module, f"{name}.")
-    write_atomically(folder / "model.safetensors", lambda path: save_file(tensors, path))
-    write_json(folder / "model.json", asdict(card))
+    write_tensors(folder / WEIGHTS, tensors)
+    write_json(folder / CARD, asdict(card))
 
 
 def load_encoder(folder: Path | str) -> Encoder:
@@ -186,7 +108,7 @@ def load_encoder(folder: Path | str) -> Encoder:
     folder = Path(folder)
     card = read_card(folder)
     with _told_where_unfit(folder, card):
-        return _rebuild_encoder(card, _read_tensors(folder / "model.safetensors")).eval()
+        return _rebuild_encoder(card, _read_tensors(folder / WEIGHTS)).eval()
 
 
 def load_part(folder: Path, name: str) -> dict[str, Tensor]:
@@ -199,7 +121,7 @@ def load_part(folder: Path, name: str) -> dict[str, Tensor]:
     Raises:
         PretaskError: a missing or damaged file.
     """
-    return _with_prefix(_read_tensors(folder / "model.safetensors"), f"{name}.")
+    return _with_prefix(_read_tensors(folder / WEIGHTS), f"{name}.")
 
 
 def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
@@ -219,7 +141,7 @@ def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
             f"{facts.in_channels}: type --backbone {card.backbone} --channels {card.channels}"
         )
     try:
-        backbone.load_state_dict(_with_prefix(_read_tensors(folder / "model.safetensors"), "backbone."))
+        backbone.load_state_dict(_with_prefix(_read_tensors(folder / WEIGHTS), "backbone."))
     except RuntimeError as error:
         height, width = card.image_size
         raise PretaskError(
@@ -232,7 +154,7 @@ def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
 def _told_where_unfit(folder: Path, card: ModelCard) -> Iterator[None]:
     try:
         yield
-    except (KeyError, RuntimeError):
+    except (KeyError, RuntimeError, ValueError):
         raise PretaskError(
             f"the weights in {folder / 'model.safetensors'} do not fit the {card.backbone} that model.json describes: "
             "both files must come from the same run"
@@ -253,7 +175,11 @@ def _rebuild(card: ModelCard, name: str, tensors: dict[str, Tensor]) -> Classifi
     encoder = _rebuild_encoder(card, tensors, pretexts, mode["layer"])
     if encoder.feature_pretext is not None:
         encoder.feature_pretext.load_state_dict(_with_prefix(tensors, f"masks.{name}."))
-    return Classifier(encoder, _rebuild_head(_with_prefix(tensors, f"heads.{name}.")), mode["reading"])
+    head = _rebuild_head(_with_prefix(tensors, f"heads.{name}."))
+    classifier = Classifier(encoder, head, mode["reading"])
+    if (head.in_features, classifier.num_classes) != (encoder.backbone.num_features, len(card.class_names)):
+        raise ValueError("the head is for other features or classes")
+    return classifier
 
 
 def _rebuild_head(weights: dict[str, Tensor]) -> Head:
@@ -269,10 +195,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} is missing: restore it, or train again with another --name, or export again as safetensors"
         )
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return read_tensors(path)[0]
+    except DamagedFile as fault:
         raise PretaskError(
-            f"{path} is damaged ({error}): restore it, or train or export the model again"
+            f"{path} is damaged ({fault}): restore it, or train or export the model again"
         ) from None
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
+from pretask.documents import parse_yaml
 from pretask.errors import PretaskError, unknown_name
 from pretask.training.config import RunConfig
 from pretask.training.config_files import AnyConfig, any_config
@@ -33,7 +32,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     """
     if name not in recipe_names():
         raise unknown_name("recipe", name, recipe_names())
-    values: dict[str, Any] = yaml.safe_load(recipe_text(name))
+    values: dict[str, Any] = parse_yaml(recipe_text(name), f"recipe {name}")
     any_config(values, source=f"recipe {name}")
     return values
 

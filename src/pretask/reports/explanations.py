@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+from pretask.errors import PretaskError
 from pretask.reports import html
 from pretask.reports.html import Html, tag
+from pretask.sealed import read_sealed
 
 FOLDER = "explain"
 LARGEST = 1_500_000
@@ -69,7 +70,6 @@ def _words(part: str, told: dict[str, Any]) -> str:
 
 def _told(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return read_sealed(path, "type `pretask explain` again")
+    except PretaskError:
         return {}
-    return found

@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from pretask.files import make_folder, write_atomically
+from pretask.files import write_atomically
 
 NOTHING = "–"
 
@@ -130,7 +130,6 @@ def write_page(path: Path, document: str) -> Path:
     Raises:
         PretaskError: the disk is full, or the folder cannot be written.
     """
-    make_folder(path.parent, "another folder")
     write_atomically(path, lambda draft: draft.write_text(document, encoding="utf-8"))
     return path
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pretask.documents import read_json_object, read_yaml
 from pretask.errors import PretaskError
 from pretask.reports import curves, html
 from pretask.reports.explanations import explanations
@@ -16,6 +14,7 @@ from pretask.reports.gates import MEANING, TITLE, gate_chart, gate_weights
 from pretask.reports.html import Html, tag
 from pretask.reports.run_tables import calibration, class_table, confusion, results_table
 from pretask.reports.words import duration, known, number, percent, whole
+from pretask.training.run_folder import RunFolder
 
 ACCURACY_NOTE = (
     "Train lines are each head's own task on augmented images, validation lines the classifier. A pretext "
@@ -51,10 +50,11 @@ def write_run_report(run_dir: Path | str) -> Path:
 
 def run_page(folder: Path) -> str:
     """Return the HTML document of a run folder."""
-    config = _yaml(folder / "config.yaml")
-    environment = _json(folder / "environment.json")
-    results = _json(folder / "results.json")
-    epochs = read_metrics(folder / "metrics.jsonl")
+    run = RunFolder(folder)
+    config = read_yaml(run.config) if run.config.exists() else {}
+    environment = _json(run.environment)
+    results = run.read_results() if run.results.exists() else {}
+    epochs = _epochs(run)
     if not (config or results or epochs):
         raise PretaskError(
             f"'{folder}' holds no run (no config.yaml, metrics.jsonl or results.json): "
@@ -81,24 +81,9 @@ def run_page(folder: Path) -> str:
     )
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the epochs of a `metrics.jsonl` in order; a resumed epoch's last line counts.
-
-    A last line that was cut off is left out.
-
-    Raises:
-        PretaskError: another line is not JSON.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    epochs: dict[Any, dict[str, Any]] = {}
-    for place, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            if place == len(lines):
-                break
-            raise PretaskError(f"line {place} of '{path}' is not JSON: remove it, or train again") from error
-        epochs[entry["epoch"]] = entry
+def _epochs(run: RunFolder) -> list[dict[str, Any]]:
+    """Return what was logged of each epoch, in order; a resumed epoch's last line counts."""
+    epochs = {record["epoch"]: record for record in run.read_metrics()}
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
@@ -240,19 +225,4 @@ def _default_test(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise PretaskError(f"'{path}' is not JSON (line {error.lineno}): evaluate the run again") from error
-    return found
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise PretaskError(f"'{path}' is not YAML: restore the file that the run wrote") from error
+    return read_json_object(path, "restore the file that the run wrote") if path.exists() else {}

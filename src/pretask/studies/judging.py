@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Literal
 from pretask import experiment
 from pretask.errors import PretaskError
 from pretask.evaluation.run import FEATURES, evaluate_run, uses_features
-from pretask.files import write_json
 from pretask.methods import read_card
+from pretask.sealed import read_sealed, write_sealed
 from pretask.training.config import RunConfig
 from pretask.training.config_files import from_flat, override, to_flat
 from pretask.training.pretrain_config import PretrainConfig
@@ -100,7 +99,7 @@ class Asked:
             missing = [name for name in self.judging.protocols if name not in known]
             if missing:
                 found = evaluate_run(self.folder, missing, data=source, seed=self.seed)
-                write_json(self._probe_file(source), {**known, **found["protocols"]})
+                write_sealed(self._probe_file(source), {**known, **found["protocols"]})
         for fraction, source in self._tunings():
             experiment.train(self._fine_tuning(fraction, source))
 
@@ -139,8 +138,7 @@ class Asked:
     def _probed(self, source: str | None) -> dict[str, Any]:
         """Return what probes have found so far on one data set, by protocol."""
         file = self._probe_file(source)
-        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-        return found
+        return read_sealed(file, "delete it to ask again") if file.is_file() else {}
 
     def _probe_file(self, source: str | None) -> Path:
         return self.folder / ("probes.json" if source is None else f"probes-{Path(source).stem}.json")

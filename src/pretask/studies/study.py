@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Generic
 from rich.console import Console
 
 from pretask.errors import PretaskError
-from pretask.files import write_atomically, write_json
+from pretask.files import write_atomically
+from pretask.sealed import write_sealed
 from pretask.studies.execute import Trial, check_jobs, execute, share_threads
 from pretask.studies.plan import Cell, Plan, cell_config, check_seeds, make_plan
 from pretask.studies.summary import curve
@@ -74,7 +75,7 @@ class Study(ABC, Generic[C]):
         study = {**self._provenance(), **self.collect(), "failures": failures}
         if console is not None:
             self.print_table(study, console)
-        write_json(self.folder / "study.json", study)
+        write_sealed(self.folder / "study.json", study)
         table = self.markdown(study)
         write_atomically(self.folder / "table.md", lambda path: path.write_text(table))
         report = self.write_report(study, self.folder / "report.html")

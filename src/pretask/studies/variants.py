@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_origin
 
-import yaml
-
+from pretask.documents import parse_yaml
 from pretask.errors import PretaskError
 from pretask.methods import METHODS
 from pretask.methods.auxiliary import AuxiliaryTasks
@@ -82,12 +81,8 @@ def _setting(text: str, setting: str, config: AnyConfig) -> tuple[str, Any]:
             f"type --{key.replace('_', '-')} for the whole study"
         )
     if get_origin(types.get(key)) is tuple:
-        return key, tuple(_value(part) for part in value.split(","))
-    return key, _value(value)
-
-
-def _value(text: str) -> Any:
-    return yaml.safe_load(text)
+        return key, tuple(parse_yaml(part, f"{setting} of method {text}") for part in value.split(","))
+    return key, parse_yaml(value, f"{setting} of method {text}")
 
 
 def _with_gates(variant: Variant, config: AnyConfig) -> list[Variant]:

@@ -1,47 +1,105 @@
-"""Trees of tensors and plain values in one safetensors file: no pickle, written at once or not at all."""
+"""Checkpoints: trees of tensors and plain values in safetensors files, the newest and the one before it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pretask.errors import PretaskError
-from pretask.files import write_atomically
+from pretask.tensor_files import DamagedFile, read_tensors, write_tensors
+
+_TREE = "tree"
 
 
-def save_tree(tree: Any, path: Path) -> None:
+class Checkpoints:
+    """The newest checkpoint of a run and the one before it, which stands in for a damaged newest one.
+
+    Args:
+        folder: of the two; it is made with the first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.newest = folder / "state.safetensors"
+        self.previous = folder / "previous.safetensors"
+        self._newest_is_good = True
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.newest.is_file() or self.previous.is_file()
+
+    def save(self, tree: Any) -> None:
+        """Write the newest checkpoint; what was the newest becomes the previous one, unless it was found damaged.
+
+        Raises:
+            TypeError: a leaf of another type than `save_tree` takes.
+            PretaskError: it cannot be written; both are as they were.
+        """
+        save_tree(tree, self.newest, keep=self.previous if self._newest_is_good else None)
+        self._newest_is_good = True
+
+    def load(self, warn: Callable[[str], object]) -> Any:
+        """Return the newest checkpoint that is whole.
+
+        Args:
+            warn: is told in one line where that is the previous one.
+
+        Raises:
+            PretaskError: neither is whole.
+        """
+        try:
+            return load_tree(self.newest)
+        except DamagedFile as fault:
+            reason = str(fault)
+        self._newest_is_good = False
+        try:
+            tree = load_tree(self.previous)
+        except DamagedFile:
+            raise PretaskError(
+                f"the checkpoint {self.newest} is damaged ({reason}): "
+                f"delete {self.newest.parent} to start the run again"
+            ) from None
+        warn(f"the checkpoint {self.newest} is damaged ({reason}): going on from the one before it")
+        return tree
+
+    def drop_previous(self) -> None:
+        """Remove the previous checkpoint, which a finished run does not need."""
+        self.previous.unlink(missing_ok=True)
+
+
+def save_tree(tree: Any, path: Path, keep: Path | None = None) -> None:
     """Write a tree of dicts, lists, tuples, tensors, numbers, strings and None.
+
+    Args:
+        tree: what to write.
+        path: of the file; its folder is made.
+        keep: where what was at `path` goes; None gives it up.
 
     Raises:
         TypeError: a leaf of another type.
         PretaskError: the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
-    metadata = {"tree": json.dumps(_pack(tree, tensors))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+    metadata = {_TREE: json.dumps(_pack(tree, tensors))}
+    write_tensors(path, tensors, metadata, keep)
 
 
 def load_tree(path: Path) -> Any:
     """Read what `save_tree` wrote, tensors on the CPU.
 
     Raises:
-        PretaskError: the file is damaged.
+        DamagedFile: no such file, or not what was written.
     """
+    tensors, metadata = read_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            packed = json.loads(file.metadata()["tree"])
-            return _unpack(packed, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise PretaskError(
-            f"the checkpoint {path} is damaged ({error}): delete {path.parent} to start the run again"
-        ) from None
+        return _unpack(json.loads(metadata[_TREE]), tensors)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"it holds no tree of tensors: {error}") from error
 
 
 def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:

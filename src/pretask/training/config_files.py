@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import reprlib
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -10,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
+from pretask.documents import read_yaml
 from pretask.errors import PretaskError, unknown_name
 from pretask.files import write_atomically
 from pretask.training.config import DECIDED_AT_START, MAY_DIFFER_ON_RESUME, RunConfig
@@ -19,6 +22,9 @@ from pretask.training.pretrain_config import ONLY_HERE as ONLY_IN_PRETRAINING
 from pretask.training.pretrain_config import PretrainConfig
 
 _OPEN: tuple[Any, ...] = ("auto", (), None)
+_COUNTED = re.compile(r"# (\d+) settings\n")
+_shown = reprlib.Repr()  # a value in an error: bounded
+_shown.maxstring = _shown.maxother = 80
 
 AnyConfig = RunConfig | PretrainConfig | FewShotConfig
 C = TypeVar("C", bound=AnyConfig)
@@ -60,7 +66,7 @@ def build_config(kind: type[C], values: Mapping[str, Any], source: str = "the co
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise unknown_name(f"key in {source}", str(key), known)
+            raise unknown_name(f"key in {source}", str(key)[:80], known)
         checked[key] = _checked(key, value, known[key], source)
     sections = {
         name: section(**{f.name: checked[f.name] for f in fields(section) if f.name in checked})
@@ -74,25 +80,6 @@ def override(config: C, **values: Any) -> C:
     return build_config(type(config), {**to_flat(config), **values})
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a flat YAML mapping.
-
-    Raises:
-        PretaskError: no such file, or not a mapping.
-    """
-    if not path.is_file():
-        raise PretaskError(
-            f"no configuration file {path}: give a YAML file, or a recipe's name with --recipe"
-        )
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PretaskError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise PretaskError(f"{path} must hold `key: value` lines, one per setting")
-    return content
-
-
 def load_config(path: Path | str, **overrides: Any) -> RunConfig:
     """Read a configuration file, flags of which may be overridden.
 
@@ -103,8 +90,20 @@ def load_config(path: Path | str, **overrides: Any) -> RunConfig:
 
 
 def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
-    """Read a configuration of any kind, by the keys that it has; see `load_config`."""
-    return any_config({**read_yaml(Path(path)), **overrides}, source=str(path))
+    """Read the configuration that a run of any kind wrote, which its keys tell.
+
+    Raises:
+        PretaskError: as `load_config`; or a part of the file is missing.
+    """
+    values = read_yaml(Path(path))
+    text = Path(path).read_text(encoding="utf-8")
+    told = _COUNTED.match(text)
+    if told is not None and (int(told[1]) != len(values) or not text.endswith("\n")):
+        raise PretaskError(
+            f"{path} has {len(values)} of {told[1]} settings: it was cut short or edited; restore it, or train again "
+            "with another --name"
+        )
+    return any_config({**values, **overrides}, source=str(path))
 
 
 def any_config(values: Mapping[str, Any], source: str = "the configuration") -> AnyConfig:
@@ -117,10 +116,10 @@ def any_config(values: Mapping[str, Any], source: str = "the configuration") -> 
 
 
 def save_config(config: AnyConfig, path: Path) -> None:
-    """Write every key of the configuration as YAML."""
+    """Write every key of the configuration as YAML, and how many there are: a part of such a file is YAML too."""
     content = {key: list(v) if isinstance(v, tuple) else v for key, v in to_flat(config).items()}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    text = f"# {len(content)} settings\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
@@ -161,7 +160,7 @@ def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
         if accepted:
             return converted
     allowed = " or ".join(_describe(option) for option in options)
-    raise PretaskError(f"{key} = {value!r} in {source} is not allowed: give {allowed}")
+    raise PretaskError(f"{key} = {_shown.repr(value)} in {source} is not allowed: give {allowed}")
 
 
 def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
@@ -177,6 +176,8 @@ def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
         return value is None, value
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         return _as_float(value)
+    if hint is str and isinstance(value, str):
+        return "\0" not in value, value  # no path can hold it
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool)), value
 
 
@@ -184,7 +185,7 @@ def _as_float(value: float | str) -> tuple[bool, Any]:
     """YAML reads `1e-4` as a string; it is a number all the same."""
     try:
         return True, float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False, value
 
 

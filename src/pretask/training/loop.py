@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from pretask.methods import Trainee
 from pretask.training.compilation import begin_step, compile_method
 from pretask.training.config import SessionConfig
 from pretask.training.config_files import AnyConfig
-from pretask.training.display import Display
+from pretask.training.display import Display, say
 from pretask.training.distributed import share_batch_statistics
 from pretask.training.meter import Meter
 from pretask.training.optim import lr_schedule, make_average, make_optimizer, set_lr, training_length
@@ -75,8 +76,12 @@ def fit(
     evaluated: T = average.module if average is not None else method
     position, meter = Position(), Meter()
     torch.manual_seed(session.seed + 7919 * accelerator.process_index)  # ranks draw different views
-    if folder.checkpoint.is_file():
-        position, meter = restore_snapshot(folder.checkpoint, method, optimizer, average, accelerator)
+    if accelerator.is_main_process:
+        folder.remove_unfinished()
+    if folder.checkpoints.exist:
+        position, meter = restore_snapshot(
+            folder.checkpoints, method, optimizer, average, accelerator, partial(say, console)
+        )
     folder.truncate_metrics(position.epoch)
     compile_method(method, session.compile)
     model = accelerator.prepare_model(method)
@@ -87,7 +92,7 @@ def fit(
 
     def checkpoint() -> None:
         require_sound()
-        save_snapshot(folder.checkpoint, method, optimizer, average, position, meter, accelerator)
+        save_snapshot(folder.checkpoints, method, optimizer, average, position, meter, accelerator)
 
     with (
         Display(console, title, total, position.step) as display,

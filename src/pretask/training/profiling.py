@@ -76,7 +76,6 @@ class StepProfile:
             return
         found.stop()
         done = self._steps - self._left
-        self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._folder / "trace.json", lambda path: found.export_chrome_trace(str(path)))
         text = self._table(found, done)
         write_atomically(self._folder / "table.txt", lambda path: path.write_text(text))

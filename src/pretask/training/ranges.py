@@ -59,7 +59,14 @@ def check_ranges(config: AnyConfig) -> None:
         if value is None or key not in _RANGES:
             continue
         allowed, words = _RANGES[key]
-        if not (math.isfinite(value) and allowed(value)):
+        if not (_finite(value) and allowed(value)):
             raise PretaskError(
                 f"{key} = {value} is not possible: type --{key.replace('_', '-')} with a number {words}"
             )
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False

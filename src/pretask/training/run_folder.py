@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pretask.errors import PretaskError
-from pretask.files import make_folder, write_atomically, write_json
+from pretask.files import make_folder, remove_unfinished, unwritable, write_atomically, write_json
+from pretask.sealed import read_sealed
+from pretask.training.checkpoint import Checkpoints
 from pretask.training.config import SessionConfig
 from pretask.training.config_files import AnyConfig, C, load_any_config, merge_for_resume, save_config
 
@@ -27,7 +29,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
-        self.checkpoint = path / "last" / "state.safetensors"
+        self.checkpoints = Checkpoints(path / "last")
         self.results = path / "results.json"
         self.environment = path / "environment.json"
 
@@ -54,7 +56,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether there is something to go on with: a configuration, and a checkpoint or results."""
-        return self.config.is_file() and (self.checkpoint.is_file() or self.finished)
+        return self.config.is_file() and (self.checkpoints.exist or self.finished)
 
     @property
     def finished(self) -> bool:
@@ -72,13 +74,7 @@ class RunFolder:
         Raises:
             PretaskError: it is missing or damaged.
         """
-        try:
-            content: dict[str, Any] = json.loads(self.results.read_text())
-        except (OSError, ValueError) as error:
-            raise PretaskError(
-                f"no readable results in {self.path} ({error}): run the training again"
-            ) from None
-        return content
+        return read_sealed(self.results, "delete it and type the run's command again")
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`."""
@@ -86,20 +82,25 @@ class RunFolder:
             with self.metrics.open("a") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise PretaskError(
-                f"cannot write {self.metrics} ({error.strerror}): free space, then resume"
-            ) from None
+            raise unwritable(self.metrics, error) from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return all complete lines of `metrics.jsonl`."""
-        if not self.metrics.is_file():
-            return []
-        records = []
-        for line in self.metrics.read_text().splitlines():
+        """Return the records of `metrics.jsonl`; a last line that a kill cut short is left out.
+
+        Raises:
+            PretaskError: another line is damaged.
+        """
+        lines = self.metrics.read_bytes().splitlines() if self.metrics.is_file() else []
+        records: list[dict[str, Any]] = []
+        for place, line in enumerate(lines, 1):
             try:
-                records.append(json.loads(line))
-            except ValueError:
-                break  # the line that a kill cut short
+                record = json.loads(line)
+                int(record["epoch"])
+            except (ValueError, KeyError, TypeError, RecursionError):
+                if place == len(lines):
+                    break
+                raise PretaskError(f"line {place} of {self.metrics} is damaged: remove it") from None
+            records.append(record)
         return records
 
     def truncate_metrics(self, epochs: int) -> None:
@@ -107,6 +108,11 @@ class RunFolder:
         kept = [json.dumps(record) + "\n" for record in self.read_metrics() if record["epoch"] <= epochs]
         if self.metrics.is_file():
             write_atomically(self.metrics, lambda path: path.write_text("".join(kept)))
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed processes left half written."""
+        for folder in (self.path, self.checkpoints.newest.parent):
+            remove_unfinished(folder)
 
 
 def run_name(session: SessionConfig, method: str, data: str) -> str:

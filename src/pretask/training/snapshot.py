@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,11 +13,13 @@ from accelerate.utils import gather_object
 
 from pretask.errors import PretaskError
 from pretask.methods import Trainee
-from pretask.training.checkpoint import load_optimizer_state, load_tree, save_tree
+from pretask.training.checkpoint import Checkpoints, load_optimizer_state
 from pretask.training.meter import Meter
 
 if TYPE_CHECKING:
     from timm.utils.model_ema import ModelEmaV3
+
+_PARTS = {"method", "optimizer", "average", "position", "ranks"}
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Position:
 
 
 def save_snapshot(
-    path: Path, method: Trainee, optimizer: torch.optim.Optimizer, average: ModelEmaV3 | None,
+    checkpoints: Checkpoints, method: Trainee, optimizer: torch.optim.Optimizer, average: ModelEmaV3 | None,
     position: Position, meter: Meter, accelerator: Accelerator,
 ) -> None:  # fmt: skip
     """Write weights, optimiser, average, position, and each rank's random state and sums, at once or not at all.
@@ -54,26 +56,36 @@ def save_snapshot(
         "ranks": ranks,
     }
     if accelerator.is_main_process:
-        save_tree(tree, path)
+        checkpoints.save(tree)
     accelerator.wait_for_everyone()
 
 
 def restore_snapshot(
-    path: Path,
+    checkpoints: Checkpoints,
     method: Trainee,
     optimizer: torch.optim.Optimizer,
     average: ModelEmaV3 | None,
     accelerator: Accelerator,
+    warn: Callable[[str], object],
 ) -> tuple[Position, Meter]:
-    """Put a snapshot back into the parts of a training, and return where it stood.
+    """Put the newest whole snapshot back into the parts of a training, and return where it stood.
+
+    Args:
+        checkpoints: of the run.
+        method, optimizer, average: what is restored.
+        accelerator: of this process.
+        warn: is told where the newest is damaged and the one before it is taken.
 
     Raises:
-        PretaskError: a damaged file, another number of processes, or another architecture.
+        PretaskError: no whole snapshot, another number of processes, or another architecture.
     """
-    tree = load_tree(path)
+    folder = checkpoints.newest.parent
+    tree = checkpoints.load(warn)
+    if set(tree) != _PARTS:
+        raise PretaskError(f"{folder} holds no checkpoint of a training: delete it to start the run again")
     if len(tree["ranks"]) != accelerator.num_processes:
         raise PretaskError(
-            f"{path.parents[1]} was trained by {len(tree['ranks'])} processes, now there are "
+            f"{folder.parent} was trained by {len(tree['ranks'])} processes, now there are "
             f"{accelerator.num_processes}: resume with the same number"
         )
     try:
@@ -83,7 +95,7 @@ def restore_snapshot(
             average.module.load_state_dict(tree["average"])
     except (RuntimeError, ValueError, KeyError) as error:
         raise PretaskError(
-            f"the checkpoint in {path.parent} is of another architecture ({str(error).splitlines()[0]}): "
+            f"the checkpoint in {folder} is of another architecture ({str(error).splitlines()[0]}): "
             "give another --name"
         ) from None
     own = tree["ranks"][accelerator.process_index]
