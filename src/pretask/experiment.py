@@ -45,15 +45,14 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
     """
     place = open_workplace(config, config.method.method, data, console)
     folder, split, device = place.folder, place.data, place.accelerator.device
-    config = resolve(
-        folder.open(config), split, place.device
-    )  # what a first start decided is not decided again
+    opened = folder.open(config)  # what a first start decided is not decided again
+    config = resolve(opened, split, place.device)
     if (results := place.finished()) is not None:
         return results
 
     method = build_method(config, split)
     loader = place.loader(config)
-    place.begin(config, header(config, split, method, loader, place.accelerator))
+    place.begin(config, header(config, split, method, loader, place.accelerator, opened.session))
     judge = Judge(config, split, device)
     try:
         method, position = fit(

@@ -49,7 +49,8 @@ def train_few_shot(
     split = split if split is not None else build_class_split(config)
     place = open_workplace(config, f"few-shot-{config.episodes.head}", split.train, console)
     folder, device = place.folder, place.accelerator.device
-    config = resolve_episodes(folder.open(config), split, place.device)
+    opened = folder.open(config)
+    config = resolve_episodes(opened, split, place.device)
     if (results := place.finished()) is not None:
         return results
 
@@ -61,7 +62,7 @@ def train_few_shot(
     method = build_episodic(config, split)
     inferences = ("aggregated", "single") if method.views > 1 else ("single",)
     loader = episode_loader(config, split, place.accelerator)
-    place.begin(config, episodic_header(config, split, method, loader, place.accelerator))
+    place.begin(config, episodic_header(config, split, method, loader, place.accelerator, opened.session))
 
     def save(trained: EpisodicMethod, path: Path) -> None:
         save_encoder(path, trained.encoder, episodic_card(config, split), {"episodes": trained.head})

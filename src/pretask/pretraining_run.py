@@ -44,13 +44,16 @@ def pretrain(
     """
     place = open_workplace(config, config.pretraining.method, data, console)
     folder, split = place.folder, place.data
-    config = resolve_pretraining(folder.open(config), split, place.device)
+    opened = folder.open(config)
+    config = resolve_pretraining(opened, split, place.device)
     if (results := place.finished()) is not None:
         return results
 
     objective = build_objective(config, split)
     loader = place.loader(config)
-    place.begin(config, pretraining_header(config, split, objective, loader, place.accelerator))
+    place.begin(
+        config, pretraining_header(config, split, objective, loader, place.accelerator, opened.session)
+    )
     watch = EmbeddingWatch(split, place.accelerator.device, config.session.seed, place.console)
     try:
         objective, position = fit(

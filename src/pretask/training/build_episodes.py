@@ -14,6 +14,7 @@ from pretask.methods.episodic import EpisodicMethod
 from pretask.pretexts import Pretext, create_pretexts
 from pretask.training.build import backbone_name, build_backbone, split_seed
 from pretask.training.compilation import resolve_compile
+from pretask.training.config import SessionConfig
 from pretask.training.config_files import override
 from pretask.training.device import resolve_precision
 from pretask.training.episodes_config import FewShotConfig
@@ -130,7 +131,12 @@ def episode_loader(config: FewShotConfig, split: ClassSplit, accelerator: Accele
 
 
 def episodic_header(
-    config: FewShotConfig, split: ClassSplit, method: EpisodicMethod, loader: Loader, accelerator: Accelerator
+    config: FewShotConfig,
+    split: ClassSplit,
+    method: EpisodicMethod,
+    loader: Loader,
+    accelerator: Accelerator,
+    asked: SessionConfig,
 ) -> list[str]:
     """Return the lines that say what a training by episodes is made of, warnings included."""
     facts, optim = method.backbone.facts, config.optim
@@ -141,7 +147,7 @@ def episodic_header(
         f"method    {method.summary()}",
         f"training  {epochs} epochs, {total} episodes of {loader.batch_size} images x {accelerator.num_processes} "
         f"process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}, augmentation {config.data.augment}",
-        machine_line(config, loader, accelerator),
+        machine_line(config.session, asked, loader, accelerator),
     ]
     return [*lines, *([f"warning   {facts.warning()}"] if facts.warning() else [])]
 

@@ -15,7 +15,7 @@ from pretask.methods.fixmatch import FixMatch
 from pretask.pretexts import Pretext
 from pretask.pretraining import Objective
 from pretask.training.build import images_per_step
-from pretask.training.config import RunConfig
+from pretask.training.config import RunConfig, SessionConfig
 from pretask.training.config_files import AnyConfig
 from pretask.training.optim import training_length
 from pretask.training.pretrain_config import PretrainConfig
@@ -31,15 +31,16 @@ def header(
     method: Method,
     loader: Loader,
     accelerator: Accelerator,
+    asked: SessionConfig,
 ) -> list[str]:
-    """Return the lines that say what a run is made of, warnings included."""
+    """Return the lines that say what a run is made of, warnings included; `asked` tells what was left open."""
     added = f", {method.summary()}" if method.summary() else ""
     lines = [
         f"data      {data.summary()}",
         f"backbone  {method.backbone.facts.summary()}",
         f"method    {config.method.method}{added}, {config.method.loss}; answers: {', '.join(method.inferences)}",
         f"{_training(config, loader, accelerator)}, augmentation {config.data.augment}{_small_first(config, data)}",
-        machine_line(config, loader, accelerator),
+        machine_line(config.session, asked, loader, accelerator),
     ]
     if isinstance(method, FixMatch):
         count = len(data.unlabelled or data.train)
@@ -54,16 +55,21 @@ def header(
 
 
 def pretraining_header(
-    config: PretrainConfig, data: ImageData, objective: Objective, loader: Loader, accelerator: Accelerator
+    config: PretrainConfig,
+    data: ImageData,
+    objective: Objective,
+    loader: Loader,
+    accelerator: Accelerator,
+    asked: SessionConfig,
 ) -> list[str]:
     """Return the lines that say what a pre-training is made of, warnings included."""
-    asked = config.pretraining
+    wanted = config.pretraining
     lines = [
         f"data      {data.summary()}",
         f"backbone  {objective.backbone.facts.summary()}",
-        f"method    {asked.method}, {objective.summary()}; views: {asked.strength}; labels are not read",
+        f"method    {wanted.method}, {objective.summary()}; views: {wanted.strength}; labels are not read",
         _training(config, loader, accelerator),
-        machine_line(config, loader, accelerator),
+        machine_line(config.session, asked, loader, accelerator),
     ]
     if objective.reconstruction:
         lines.append(f"note      reconstructed, not the paper's own: {objective.reconstruction}")
@@ -91,10 +97,20 @@ def _small_first(config: RunConfig, data: ImageData) -> str:
     return f", {height}x{width} pixels in the first {low.share:.0%}"
 
 
-def machine_line(config: AnyConfig, loader: Loader, accelerator: Accelerator) -> str:
-    """Return the line that says on what a run computes."""
+def machine_line(
+    session: SessionConfig, asked: SessionConfig, loader: Loader, accelerator: Accelerator
+) -> str:
+    """Return the line that says on what a run computes, and why where the user left it open."""
+    on_gpu = accelerator.device.type == "cuda"
+    precision: str = session.precision
+    compiled = "not compiled" if session.compile == "no" else "compiled"
+    if asked.precision == "auto":
+        timed = "faster in a short timing" if precision == "bf16" else "bf16 was no faster in a short timing"
+        precision += f" ({'what this GPU does best' if on_gpu else timed})"
+    if asked.compile == "auto":
+        compiled += f" (the default on a {'GPU' if on_gpu else 'processor'})"
     return (
-        f"machine   {accelerator.device}, {torch.get_num_threads()} threads, {config.session.precision}, "
+        f"machine   {accelerator.device}, {torch.get_num_threads()} threads, {precision}, {compiled}, "
         f"{loader.kind} loader ({loader.nbytes / 1e6:.0f} MB on the device)"
     )
 
