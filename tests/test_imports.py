@@ -45,6 +45,7 @@ LIGHT = {
     "pretask.commands.models",
     "pretask.commands.studies",
     "pretask.commands.training",
+    "pretask.studies.execution",
 }
 
 

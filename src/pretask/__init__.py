@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from pretask.pretexts import create_pretext as create_pretext
     from pretask.pretexts import create_pretexts as create_pretexts
     from pretask.studies.compare import compare as compare
+    from pretask.studies.execution import Execution as Execution
     from pretask.training.config import RunConfig as RunConfig
     from pretask.training.config_files import from_flat as configure  # noqa: F401
     from pretask.training.config_files import load_config as load_config
 
 _HOMES = {
     "Classifier": "pretask.methods",
+    "Execution": "pretask.studies.execution",
     "ImageData": "pretask.data",
     "Method": "pretask.methods",
     "MethodParts": "pretask.methods",

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from pretask.studies.compare import compare
+from pretask.studies.execution import Execution
 from pretask.training.config_files import from_flat
 
 SETTINGS: dict[str, Any] = {
@@ -41,4 +42,6 @@ def run_demo(
         the study, see `pretask.compare`.
     """
     config = from_flat({**SETTINGS, "runs": str(folder.parent), "name": folder.name})
-    return compare(config, METHODS, seeds=seeds, equal_compute=True, jobs=jobs, console=console)
+    return compare(
+        config, METHODS, seeds, equal_compute=True, execution=Execution(jobs=jobs), console=console
+    )

@@ -47,6 +47,9 @@ def _section(title: str, order: int) -> Parameter:
     return Parameter(name="*", group=Group(title, sort_key=order))
 
 
+EXECUTION = _section("Execution", 6)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RunFlags:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pretask.app import app, fail_if_runs_failed, open_console
-from pretask.flags import FewShotFlags, PretrainFlags, RunFlags
+from pretask.flags import EXECUTION, FewShotFlags, PretrainFlags, RunFlags
+from pretask.studies.execution import ONE_AT_A_TIME, Execution
 
 _DEFAULTS = RunFlags()
 _PRETRAIN_DEFAULTS = PretrainFlags()
@@ -37,7 +38,7 @@ def compare(
     methods: tuple[str, ...] = ("baseline", "da", "mt", "sla", "sla-sd"),
     seeds: int = 3,
     equal_compute: bool = False,
-    jobs: int = 1,
+    execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
     settings: RunFlags = _DEFAULTS,
 ) -> None:
     """Compare methods over seeds on the same splits. The same command goes on with a study that was stopped.
@@ -51,13 +52,11 @@ def compare(
         runs per method
     equal_compute
         also train cheaper methods longer, up to the passes of the dearest one
-    jobs
-        runs at a time, each in its own process
     """
     from pretask.studies.compare import compare as run_study
 
     config = settings.run_config()
-    fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, jobs, console=open_console()))
+    fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, execution, console=open_console()))
 
 
 @app.command
@@ -71,7 +70,7 @@ def compare_pretraining(
     metric: Literal["top1", "balanced"] = "top1",
     seeds: int = 3,
     equal_compute: bool = False,
-    jobs: int = 1,
+    execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
     settings: PretrainFlags = _PRETRAIN_DEFAULTS,
 ) -> None:
     """Compare pre-trainings over seeds by probes and by fine-tuning. The same command goes on with a stopped study.
@@ -95,8 +94,6 @@ def compare_pretraining(
         runs per method
     equal_compute
         also train cheaper methods longer, up to the passes of the dearest one
-    jobs
-        runs at a time, each in its own process
     """
     from pretask.documents import read_yaml
     from pretask.studies.judging import Judging, tuning_config
@@ -105,7 +102,7 @@ def compare_pretraining(
     tuned = tuning_config({} if tuning is None else read_yaml(tuning), str(tuning))
     judging = Judging(protocols, label_fractions, transfer, tuned, metric)
     config = settings.pretrain_config()
-    fail_if_runs_failed(run_study(config, methods, judging, seeds, equal_compute, jobs, open_console()))
+    fail_if_runs_failed(run_study(config, methods, judging, seeds, equal_compute, execution, open_console()))
 
 
 @app.command
@@ -114,7 +111,7 @@ def compare_few_shot(
     methods: tuple[str, ...] = ("prototypes", "prototypes:pretexts=rotation"),
     seeds: int = 3,
     equal_compute: bool = False,
-    jobs: int = 1,
+    execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
     settings: FewShotFlags = _FEW_SHOT_DEFAULTS,
 ) -> None:
     """Compare trainings by episodes over seeds, on the same episodes. The same command goes on with a stopped study.
@@ -127,10 +124,8 @@ def compare_few_shot(
         runs per method
     equal_compute
         also train cheaper methods longer, up to the passes of the dearest one
-    jobs
-        runs at a time, each in its own process
     """
     from pretask.studies.few_shot import compare_few_shot as run_study
 
     config = settings.few_shot_config()
-    fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, jobs, open_console()))
+    fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, execution, open_console()))

@@ -13,10 +13,11 @@ from pretask import experiment
 from pretask.data import ImageData
 from pretask.evaluation.accuracy import Accuracy
 from pretask.reports import write_study_report
-from pretask.studies.execute import Trial
+from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.study import Study
 from pretask.studies.summary import rows
 from pretask.studies.table import markdown_table, print_table
+from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 from pretask.studies.work import work_of
 from pretask.training.build import build_data, split_data
@@ -28,7 +29,7 @@ def compare(
     methods: tuple[str, ...],
     seeds: int = 3,
     equal_compute: bool = False,
-    jobs: int = 1,
+    execution: Execution = ONE_AT_A_TIME,
     data: ImageData | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def compare(
             "gssl:gate=frozen:pretext_weight=0.3".
         seeds: runs per method.
         equal_compute: also give cheaper methods the passes of the dearest one.
-        jobs: runs at a time.
+        execution: where runs are made, and how many at a time.
         data: unsplit data in place of what the configuration names.
         console: for progress and the table.
 
@@ -51,7 +52,7 @@ def compare(
         PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
         Interrupted: the user stopped the study.
     """
-    return LabelledStudy(config, methods, seeds, data).run(equal_compute, jobs, console)
+    return LabelledStudy(config, methods, seeds, data).run(equal_compute, execution, console)
 
 
 class LabelledStudy(Study[RunConfig]):
@@ -77,7 +78,7 @@ class LabelledStudy(Study[RunConfig]):
 
     def trials(self, config: RunConfig) -> list[Trial]:
         return [
-            Trial(cell.name, run.finished, partial(_train, settings, self._data))
+            self.trial(cell.name, run, partial(_train, settings, self._data), [run.path])
             for cell, (settings, run) in self.cells(config).items()
         ]
 

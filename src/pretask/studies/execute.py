@@ -1,147 +1,145 @@
-"""Runs the trials of a study, one after another or several at a time."""
+"""Makes the trials of a study: hands them out, tries again what died, tells what came of each."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from multiprocessing.connection import wait
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
 from pretask.errors import Interrupted, PretaskError
-from pretask.training.config_files import C, override
-from pretask.training.device import available_threads
+from pretask.studies.executors.base import Executor
+from pretask.studies.trials import Answer, Trial
+from pretask.studies.view import StudyView
+
+_TICK = 1.0
+_SECONDS_UNTIL_ASKED_AGAIN = 2.0
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One piece of work of a study, which leaves its results on disk and goes on from there when it is called again.
-
-    Attributes:
-        name: as messages tell it.
-        finished: whether its results are there.
-        work: makes them, and returns a line about them; it goes to another process where several run at a time.
-    """
-
-    name: str
-    finished: bool
-    work: Callable[[], str]
-
-
-def execute(trials: Sequence[Trial], jobs: int, console: Console | None) -> list[str]:
+def execute(trials: Sequence[Trial], executor: Executor, folder: Path, console: Console | None) -> list[str]:
     """Make every trial that is not finished.
+
+    A trial that another process is at is left until that one has finished it, or is gone.
 
     Args:
         trials: see `Trial`.
-        jobs: trials at a time, each in its own process.
-        console: for a line per finished trial.
+        executor: where they are made.
+        folder: the study's.
+        console: for a line per finished trial, and in a terminal what the others are at.
 
     Returns:
         one line for each trial that failed; the others are complete.
 
     Raises:
+        PretaskError: the folder cannot be made, or the executor has no place for trials.
         Interrupted: the user stopped the study.
     """
     todo = [trial for trial in trials if not trial.finished]
-    progress = _Count(len(todo), len(trials), console)
-    if jobs == 1:
-        return _gather(((trial.name, trial.work) for trial in todo), progress)
-    return _side_by_side(todo, jobs, progress)
-
-
-def check_jobs(jobs: int, at_hand: bool) -> None:
-    """Refuse a number of jobs that cannot be.
-
-    Args:
-        jobs: trials at a time.
-        at_hand: whether data is given as objects, which stay in this process.
-
-    Raises:
-        PretaskError: fewer than one job, or several with data at hand.
-    """
-    if jobs < 1 or (jobs > 1 and at_hand):
-        raise PretaskError(f"--jobs {jobs} is not possible here: type --jobs 1")
-
-
-def _side_by_side(todo: Sequence[Trial], jobs: int, progress: _Count) -> list[str]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_stop_with_parent) as pool:
-        futures = {pool.submit(_work_in_worker, trial.work): trial.name for trial in todo}
-        try:
-            return _gather(((futures[f], f.result) for f in as_completed(futures)), progress)
-        except BaseException as error:
-            pool.shutdown(wait=True, cancel_futures=True)
-            if isinstance(error, Interrupted | KeyboardInterrupt):
-                raise Interrupted("the study was stopped; the same command goes on from there") from None
-            raise
-
-
-def share_threads(config: C, jobs: int) -> C:
-    """Return a configuration whose run leaves room for `jobs - 1` others: threads that wait for a core spin."""
-    if config.session.threads is not None:
-        return config
-    return override(config, threads=max(1, available_threads() // jobs))
-
-
-def _gather(outcomes: Iterable[tuple[str, Callable[[], str]]], progress: _Count) -> list[str]:
-    """Tell each trial's outcome as it comes; return the failures. Only the user stops a study."""
-    failures = []
-    for name, outcome in outcomes:
-        try:
-            progress.tell(f"{name}: {outcome()}")
-        except Interrupted:
-            raise
-        except Exception as error:  # a defect or a lack of memory in one run leaves the others their chance
-            reason = str(error) if isinstance(error, PretaskError) else f"{type(error).__name__}: {error}"
-            failures.append(f"{name}: {reason}")
-            progress.tell(f"{name} failed: {reason}")
-    return failures
-
-
-def _stop_with_parent() -> None:
-    """In a worker: stop as on SIGTERM, with a checkpoint, when the process that runs the study is gone."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-_stopped = False  # in a worker: the user has stopped the study
-
-
-def _work_in_worker(work: Callable[[], str]) -> str:
-    """Work, unless a trial of this worker was stopped before: the pool hands out trials ahead of time."""
-    global _stopped
-    if _stopped:
-        raise Interrupted("not started")
+    if not todo:
+        return []
     try:
-        return work()
-    except Interrupted:
-        _stopped = True
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            os._exit(130)  # nobody is left to hear of it, or to end the wait for a next trial
-        raise
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise PretaskError(f"cannot make {folder} ({fault.strerror}): give another --runs folder") from None
+    try:
+        with _sigterm_as_ctrl_c(), StudyView(console, trials, len(trials) - len(todo)) as view:
+            try:
+                view.tell(executor.start(folder))
+                return _Round(todo, executor, view).make_all()
+            finally:
+                executor.stop()
+    except KeyboardInterrupt:
+        raise Interrupted("the study was stopped; the same command goes on from there") from None
 
 
-class _Count:
-    """Numbers the lines of finished trials."""
+class _Round:
+    """All trials of a study, from the first that is handed out to the last that ends."""
 
-    def __init__(self, todo: int, total: int, console: Console | None) -> None:
-        self._done, self._total, self._console = total - todo, total, console
+    def __init__(self, trials: Sequence[Trial], executor: Executor, view: StudyView) -> None:
+        self._executor, self._view = executor, view
+        self._queue = deque((trial, 0.0) for trial in trials)
+        self._running = 0
+        self._deaths: Counter[str] = Counter()
+        self._failures: list[str] = []
+        self._told_of_others = False
 
-    def tell(self, line: str) -> None:
-        self._done += 1
-        if self._console is not None:
-            self._console.print(
-                f"[{self._done}/{self._total}] {line}", highlight=False, markup=False, soft_wrap=True
+    def make_all(self) -> list[str]:
+        """Return a line for each trial that failed."""
+        while self._queue or self._running:
+            self._hand_out()
+            if not self._running:
+                time.sleep(_TICK)  # what is left is being made elsewhere
+                continue
+            for trial, answer in self._executor.wait(_TICK):
+                self._running -= 1
+                self._take(trial, answer)
+        return self._failures
+
+    def _hand_out(self) -> None:
+        """Fill the free slots with trials whose time has come."""
+        for _ in range(len(self._queue)):
+            if self._executor.slots is not None and self._running >= self._executor.slots:
+                return
+            trial, not_before = self._queue.popleft()
+            if trial.finished:
+                self._view.ended(trial, "made by another process")
+            elif time.monotonic() < not_before:
+                self._queue.append((trial, not_before))
+            else:
+                self._executor.submit(trial)
+                self._running += 1
+
+    def _take(self, trial: Trial, answer: Answer) -> None:
+        if answer.kind == "done":
+            self._view.ended(trial, answer.words)
+        elif answer.kind == "failed":
+            self._fail(trial, answer.words)
+        elif answer.kind == "stopped":
+            raise Interrupted(answer.words) if answer.words else KeyboardInterrupt
+        elif answer.kind == "busy":
+            self._queue.append((trial, time.monotonic() + _SECONDS_UNTIL_ASKED_AGAIN))
+            if not self._told_of_others:
+                self._view.tell("another process makes trials of this study; theirs are left to it")
+            self._told_of_others = True
+        else:
+            self._take_death(trial, answer.words)
+
+    def _take_death(self, trial: Trial, reason: str) -> None:
+        self._deaths[trial.name] += 1
+        deaths, retries = self._deaths[trial.name], self._executor.execution.retries
+        if deaths > retries:
+            times = "once" if deaths == 1 else f"{deaths} times"
+            self._fail(
+                trial, f"its process died {times} ({reason}), most often for want of memory: try fewer --jobs"
             )
+        else:
+            self._view.tell(
+                f"{trial.name}: its process died ({reason}); it goes on from its checkpoint ({deaths} of {retries})"
+            )
+            self._queue.appendleft((trial, 0.0))
+
+    def _fail(self, trial: Trial, reason: str) -> None:
+        self._failures.append(f"{trial.name}: {reason}")
+        self._view.ended(trial, reason, failed=True)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which clusters send some time before they kill, stop a study as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: signals stay with the application
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from rich.console import Console
 
 from pretask import few_shot_run
-from pretask.studies.execute import Trial
+from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.score_study import ScoreStudy
 from pretask.studies.scores import Scored, score_rows
+from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 from pretask.training.build_episodes import build_class_split, build_episodic
 from pretask.training.episodes_config import FewShotConfig
@@ -22,7 +23,7 @@ def compare_few_shot(
     methods: tuple[str, ...],
     seeds: int = 3,
     equal_compute: bool = False,
-    jobs: int = 1,
+    execution: Execution = ONE_AT_A_TIME,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Run a study of training by episodes, or go on with one that was stopped.
@@ -36,7 +37,7 @@ def compare_few_shot(
             to the first.
         seeds: runs per method.
         equal_compute: also give cheaper methods the passes of the dearest one.
-        jobs: runs at a time.
+        execution: where runs are made, and how many at a time.
         console: for progress and the table.
 
     Returns:
@@ -46,7 +47,7 @@ def compare_few_shot(
         PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
         Interrupted: the user stopped the study.
     """
-    return FewShotStudy(config, methods, seeds).run(equal_compute, jobs, console)
+    return FewShotStudy(config, methods, seeds).run(equal_compute, execution, console)
 
 
 class FewShotStudy(ScoreStudy[FewShotConfig]):
@@ -67,7 +68,7 @@ class FewShotStudy(ScoreStudy[FewShotConfig]):
 
     def trials(self, config: FewShotConfig) -> list[Trial]:
         return [
-            Trial(cell.name, run.finished, partial(_train, settings))
+            self.trial(cell.name, run, partial(_train, settings), [run.path])
             for cell, (settings, run) in self.cells(config).items()
         ]
 

@@ -92,6 +92,11 @@ class Asked:
         probed = all(set(self.judging.protocols) <= set(self._probed(source)) for source in self._sources)
         return probed and all(RunFolder(self._tuned(*asked)).finished for asked in self._tunings())
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the run and of those that fine-tune it."""
+        return [self.folder, *(self._tuned(*asked) for asked in self._tunings())]
+
     def answer(self) -> None:
         """Get all answers and leave them on disk; those that are there are not made again."""
         for source in self._sources:

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from pretask import experiment, pretraining_run
 from pretask.pretraining_run import save_untrained
-from pretask.studies.execute import Trial
+from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.judging import Asked, Judging, head_score
 from pretask.studies.plan import Cell
 from pretask.studies.score_study import ScoreStudy
 from pretask.studies.scores import Extra, Scored, score_rows
+from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 from pretask.training.build import build_data
 from pretask.training.build_pretraining import build_objective, resolve_pretraining
@@ -42,7 +43,7 @@ def compare_pretraining(
     judging: Judging,
     seeds: int = 3,
     equal_compute: bool = False,
-    jobs: int = 1,
+    execution: Execution = ONE_AT_A_TIME,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Run a study of pre-training, or go on with one that was stopped: what is on disk is read, not made again.
@@ -55,7 +56,7 @@ def compare_pretraining(
         judging: what every backbone is asked.
         seeds: runs per method.
         equal_compute: also give cheaper objectives the passes of the dearest one.
-        jobs: runs at a time.
+        execution: where runs are made, and how many at a time.
         console: for progress and the table.
 
     Returns:
@@ -65,7 +66,7 @@ def compare_pretraining(
         PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
         Interrupted: the user stopped the study.
     """
-    return PretrainingStudy(config, methods, judging, seeds).run(equal_compute, jobs, console)
+    return PretrainingStudy(config, methods, judging, seeds).run(equal_compute, execution, console)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class PretrainingStudy(ScoreStudy[PretrainConfig]):
         }
         candidates = (*self._beside.values(), *self._runs.values())
         return [
-            Trial(candidate.asked.folder.name, candidate.finished, candidate.work)
+            self.trial(candidate.asked.folder.name, candidate, candidate.work, candidate.asked.folders)
             for candidate in sorted(candidates, key=lambda candidate: candidate.asked.seed)
         ]
 

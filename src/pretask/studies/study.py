@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic
 
@@ -12,11 +12,14 @@ from rich.console import Console
 from pretask.errors import PretaskError
 from pretask.files import write_atomically
 from pretask.sealed import write_sealed
-from pretask.studies.execute import Trial, check_jobs, execute, share_threads
+from pretask.studies.execute import execute
+from pretask.studies.execution import Execution
+from pretask.studies.executors.base import create_executor
 from pretask.studies.plan import Cell, Plan, cell_config, check_seeds, make_plan
 from pretask.studies.summary import curve
+from pretask.studies.trials import LOCKS, Results, Trial
 from pretask.studies.variants import Variant, parse_variants
-from pretask.training.config_files import C
+from pretask.training.config_files import C, override
 from pretask.training.device import hardware, resolve_device
 from pretask.training.ranges import check_ranges
 from pretask.training.run_folder import RunFolder, describe_environment
@@ -48,12 +51,12 @@ class Study(ABC, Generic[C]):
         self.config, self.seeds = config, seeds
         self.variants = parse_variants(methods, config)
 
-    def run(self, equal_compute: bool, jobs: int, console: Console | None) -> dict[str, Any]:
+    def run(self, equal_compute: bool, execution: Execution, console: Console | None) -> dict[str, Any]:
         """Run the study, or go on with one that was stopped.
 
         Args:
             equal_compute: also give cheaper methods the passes of the dearest one.
-            jobs: trials at a time.
+            execution: where trials are made, and how many at a time.
             console: for progress and the table.
 
         Returns:
@@ -63,15 +66,20 @@ class Study(ABC, Generic[C]):
             PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
             Interrupted: the user stopped the study.
         """
-        check_jobs(jobs, self.at_hand)
+        executor = create_executor(execution, self.config.session.device)
+        if self.at_hand and not executor.in_process:
+            raise PretaskError(
+                "data given as objects cannot leave this process: take the local executor with one job, or give a "
+                "name or a path"
+            )
         work = self.work()
         self.plan = make_plan(self.config, self.variants, self.seeds, work if equal_compute else None)
         session = self.config.session
         self.folder = Path(session.runs) / (session.name or f"{self.prefix}-{self.data_name}")
-        trials = self.trials(share_threads(self.config, jobs) if jobs > 1 else self.config)
+        trials = self.trials(_with_threads(self.config, executor.threads))
         if console is not None:
             self._announce(trials, console)
-        failures = execute(trials, jobs, console)
+        failures = execute(trials, executor, self.folder, console)
         study = {**self._provenance(), **self.collect(), "failures": failures}
         if console is not None:
             self.print_table(study, console)
@@ -136,6 +144,10 @@ class Study(ABC, Generic[C]):
             cells[cell] = (settings, run)
         return cells
 
+    def trial(self, name: str, results: Results, work: Callable[[], str], folders: Sequence[Path]) -> Trial:
+        """Return a trial of this study, see `Trial`; `folder` is set."""
+        return Trial(name, self.folder / LOCKS / f"{name}.lock", results, work, tuple(folders))
+
     def finished(self) -> dict[Cell, tuple[RunFolder, dict[str, Any]]]:
         """Return the runs that have results, with these.
 
@@ -172,3 +184,10 @@ class Study(ABC, Generic[C]):
             "reference": self.plan.reference.name,
             "unit": self.plan.unit,
         }
+
+
+def _with_threads(config: C, threads: int | None) -> C:
+    """Return a configuration whose runs use so many threads, unless it names its own number."""
+    if threads is None or config.session.threads is not None:
+        return config
+    return override(config, threads=threads)

@@ -128,10 +128,15 @@ def describe_environment(hardware: dict[str, str | int]) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.system(),
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": versions(),
         "commit": _commit(),
         "hardware": hardware,
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide what a run computes."""
+    return {package: version(package) for package in _PACKAGES}
 
 
 def command_line() -> str:

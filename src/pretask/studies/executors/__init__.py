@@ -1,0 +1,1 @@
+"""Where the trials of a study are made: a file for each kind of place."""

@@ -1,0 +1,111 @@
+"""A trial: one piece of work of a study, which only one process does at a time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from filelock import FileLock, Timeout
+
+from pretask.data.progress import without_bars
+from pretask.errors import Interrupted, PretaskError
+
+LOCKS = ".locks"
+"""Folder of a study's locks, below the study's own."""
+
+
+class Results(Protocol):
+    """What a trial leaves on disk."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One piece of work of a study, which leaves its results on disk and goes on from there when it is called again.
+
+    Attributes:
+        name: as messages tell it; its own within the study.
+        lock: file that whoever makes it holds.
+        results: what it leaves on disk.
+        work: makes them, and returns a line about them. All of it goes to other processes.
+        folders: of its runs, in their order.
+    """
+
+    name: str
+    lock: Path
+    results: Results
+    work: Callable[[], str]
+    folders: tuple[Path, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are there by now."""
+        return self.results.finished
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a trial.
+
+    Attributes:
+        kind: "done"; "failed" for a reason that would come again; "busy" where another process is at it; "stopped" by
+            the user; "died" with its process.
+        words: a line about the results, or the reason.
+    """
+
+    kind: Literal["done", "failed", "busy", "stopped", "died"]
+    words: str = ""
+
+
+def make(trial: Trial) -> Answer:
+    """Make a trial in this process, unless another one is at it; a finished one is read."""
+    try:
+        with _held(trial.lock), without_bars():
+            return Answer("done", trial.work())
+    except Timeout:
+        return Answer("busy")
+    except Interrupted as stop:
+        return Answer("stopped", str(stop))
+    except PretaskError as fault:
+        return Answer("failed", str(fault))
+    except Exception as defect:  # a defect or a lack of memory in one trial leaves the others their chance
+        return Answer("failed", f"{type(defect).__name__}: {defect}")
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    """Hold a lock that ends with this process, however it ends; the operating system keeps it, not the file.
+
+    Raises:
+        Timeout: another process holds it.
+        PretaskError: the storage has no locks, or cannot be written.
+    """
+    file = FileLock(lock, on_acquired=_sign)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file.acquire(blocking=False)
+    except Timeout:
+        raise
+    except OSError as fault:
+        raise PretaskError(
+            f"cannot lock {lock} ({fault.strerror or fault}): give a --runs folder that can be written and locked"
+        ) from fault
+    try:
+        yield
+    finally:
+        file.release()
+
+
+def _sign(descriptor: int) -> None:
+    """Write into a lock who holds it, for people, and for what `mtime` then tells: when a trial was begun."""
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{socket.gethostname()} {os.getpid()}\n".encode())
