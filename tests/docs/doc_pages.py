@@ -15,8 +15,6 @@ from pretask.pretexts import create_pretexts
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-RUN_PAGES = [page for page in PAGES if page.name not in ("data.md", "backbones.md")]
-"""Pages whose Python blocks stand on their own; a page's blocks are run one after another."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 _COMMAND = re.compile(r"`(pretask [^`]+)`")
@@ -31,11 +29,17 @@ def blocks(page: Path, language: str) -> list[str]:
     return [body for kind, body in _FENCE.findall(page.read_text()) if kind == language]
 
 
+def shell_lines(page: Path) -> list[str]:
+    """Return the lines of the blocks of shell, those that go on below as one."""
+    return "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+
+
 def commands(page: Path) -> list[list[str]]:
     """Return what follows `pretask` in each command of blocks and text; left out are names alone and those with …."""
-    fenced = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     inline = [text for text in _COMMAND.findall(_FENCE.sub("", page.read_text())) if len(text.split()) > 2]
-    return [parameters(line) for line in (*fenced, *inline) if "pretask " in line and "…" not in line]
+    return [
+        parameters(line) for line in (*shell_lines(page), *inline) if "pretask " in line and "…" not in line
+    ]
 
 
 def parameters(line: str) -> list[str]:

@@ -15,10 +15,31 @@ from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.methods.gate import GATES
 from pretask.pretexts import PRETEXTS, create_pretext
 from pretask.pretexts.spec import options_of
+from pretask.pretraining import OBJECTIVES
 from pretask.studies.variants import parse_variants
 from pretask.training.config_files import from_flat
 
 SSFE, GSSL = DOCS / "methods/ssfe.md", DOCS / "methods/gssl.md"
+
+
+def test_pages_say_what_is_reconstructed():
+    reconstructed = {
+        "ssfe": PRETEXTS.get("discard")().reconstruction,
+        "trimix": OBJECTIVES.get("trimix").reconstruction,
+    }
+    others = {
+        "sla": "agree with the paper's equations",
+        "gssl": "follows their public code",
+        "fixmatch": "is the paper's equation",
+    }
+    assert {*reconstructed, *others, "controls"} == {page.stem for page in (DOCS / "methods").glob("*.md")}
+    for name, words in reconstructed.items():
+        page = (DOCS / f"methods/{name}.md").read_text()
+        assert "is a reconstruction" in page.partition("\n## ")[0]
+        assert re.findall(r"arXiv (\d{4}\.\d{5})", words)[0] in page
+        assert rows(DOCS / f"methods/{name}.md", "certain, from the abstract")
+    for name, words in others.items():
+        assert words in " ".join((DOCS / f"methods/{name}.md").read_text().partition("\n## ")[0].split())
 
 
 @pytest.mark.parametrize("name", ["discard", "discard-region"])

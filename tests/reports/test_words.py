@@ -36,6 +36,9 @@ from pretask.reports import words
         (words.duration(7380), "2 h 03 min"),
         (words.duration(None), "–"),
         (words.whole(1234567.4), "1,234,567"),
+        (words.moment("2026-11-25T10:05:36+01:00"), "2026-11-25 09:05 UTC"),
+        (words.moment("yesterday"), "yesterday"),
+        (words.moment(None), None),
     ],
 )
 def test_figures_are_written_as_a_person_would(written, expected):

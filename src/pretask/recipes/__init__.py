@@ -52,5 +52,5 @@ def read_recipe_for(kind: type[AnyConfig], name: str) -> dict[str, Any]:
 
 
 def recipe_text(name: str) -> str:
-    """Return a recipe's file, its header of comments included."""
+    """Return the file of the recipe `name`, its header of comments included."""
     return files(__name__).joinpath(f"{name}.yaml").read_text()

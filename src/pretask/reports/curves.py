@@ -130,17 +130,18 @@ def interval_chart(
     digits = 2 if unit == "percentage points" else 3
     told = [f"{name}: {_difference_words(mean, low, high, digits)}" for name, mean, low, high in rows]
     names = [name.replace(":", "\n") for name, *_ in rows]  # a variant's settings, one below the other
-    most_lines = 1 + max(name.count("\n") for name in names)
-    chart = Chart(slug, height=0.75 + (0.1 + 0.17 * most_lines) * len(rows))
+    room = [0.1 + 0.17 * (1 + name.count("\n")) for name in names]  # inches
+    places = [sum(room[:row]) + room[row] / 2 for row in range(len(rows))]
+    chart = Chart(slug, height=0.75 + sum(room))
     axes = chart.axes
     axes.axvline(0, color=SOFT, linewidth=1)
-    for place, (_, mean, low, high) in enumerate(rows):
+    for place, (_, mean, low, high), words in zip(places, rows, told, strict=True):
         if low is not None and high is not None:
             axes.plot([low, high], [place, place], color=figures.series_color(1), linewidth=2)
         axes.plot([mean], [place], "o", color=figures.series_color(1), markersize=5)
-        chart.tip(mean, place, f"{told[place]} {unit}")
-    axes.set_yticks(range(len(rows)), names, color=INK)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+        chart.tip(mean, place, f"{words} {unit}")
+    axes.set_yticks(places, names, color=INK)
+    axes.set_ylim(sum(room), 0)
     axes.set_xlabel(f"difference in {what}, {unit}")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="x")

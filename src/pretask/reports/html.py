@@ -92,6 +92,12 @@ def facts(pairs: Mapping[str, object]) -> Html:
     return tag("dl", Html("".join(rows)), class_="facts")
 
 
+def command(line: str) -> Html:
+    """Return a command as it is typed; a narrow window breaks it between its words alone."""
+    words = [tag("span", word) for word in line.split(" ")]
+    return tag("pre", *(part for word in words for part in (word, " ")))
+
+
 def section(title: str, *body: str) -> Html:
     """Return a part of the page under its heading."""
     return tag("section", tag("h2", title), *body)

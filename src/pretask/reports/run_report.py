@@ -210,7 +210,7 @@ def _facts(config: dict[str, Any], environment: dict[str, Any], results: dict[st
     command = results.get("command") or environment.get("command")
     return html.section(
         "How it was made",
-        tag("pre", command) if command else Html(),
+        html.command(command) if command else Html(),
         html.facts({key: results.get(key) for key in RESULT_FACTS} | {"data": results.get("data")}),
         tag("h3", "Environment"),
         html.facts({key: value for key, value in environment.items() if key != "command"}),

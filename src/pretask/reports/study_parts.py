@@ -9,6 +9,7 @@ from pretask.reports import curves, html
 from pretask.reports.figures import series_swatch
 from pretask.reports.headline import BUDGETS
 from pretask.reports.html import Html, tag
+from pretask.reports.words import moment
 
 TITLES = {
     "equal-epochs": "Equal epochs",
@@ -32,7 +33,7 @@ def lead(study: dict[str, Any]) -> str:
     name = (study.get("data") or {}).get("name")
     methods = _count(len({row["method"] for row in study["rows"]}), "method")
     seeds = _count(len(_seeds(study)), "seed")
-    return " · ".join(part for part in (name, methods, seeds, study.get("created")) if part)
+    return " · ".join(part for part in (name, methods, seeds, moment(study.get("created"))) if part)
 
 
 def stamps(study: dict[str, Any]) -> list[Html]:
@@ -101,7 +102,7 @@ def method_colors(study: dict[str, Any]) -> dict[str, int]:
 def how_measured(study: dict[str, Any]) -> Html:
     """Return the command, the protocols and the machine."""
     facts = {
-        "created": study.get("created"),
+        "created": moment(study.get("created")),
         "seeds": _seeds(study),
         "protocol": study.get("protocol"),
         "fine-tuning": study.get("tuning"),
@@ -109,7 +110,7 @@ def how_measured(study: dict[str, Any]) -> Html:
         "backbone": study.get("backbone"),
         "data": study.get("data"),
     }
-    command = tag("pre", study["command"]) if study.get("command") else Html()
+    command = html.command(study["command"]) if study.get("command") else Html()
     environment = html.facts(study.get("environment") or {})
     return html.section(
         "How it was measured", command, html.facts(facts), tag("h3", "Environment"), environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 from pretask.reports.html import NOTHING
@@ -101,6 +102,14 @@ def duration(seconds: Any) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(written: Any) -> str | None:
+    """Return a time in ISO format to the minute, in UTC; other words stay as they are."""
+    try:
+        return f"{datetime.fromisoformat(written).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except (TypeError, ValueError):
+        return written or None
 
 
 def whole(value: Any) -> str:
