@@ -17,7 +17,7 @@ from pretask.data.images import ArrayImages, LabelledImages
 from pretask.data.raw import RawData
 from pretask.data.sources import SOURCES
 from pretask.studies import study
-from pretask.studies.execute import Trial
+from pretask.studies.trials import Trial
 
 TRAININGS = ("train", "pretrain", "few-shot")
 STUDIES = ("demo", "compare", "compare-pretraining", "compare-few-shot")
