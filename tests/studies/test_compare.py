@@ -12,11 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from pretask import experiment
 from pretask.errors import PretaskError
-from pretask.studies import execute
 from pretask.studies.compare import compare
 from pretask.studies.plan import EQUAL_EPOCHS, Plan
 from pretask.studies.summary import rows
@@ -130,16 +128,6 @@ def test_summary_of_known_results() -> None:
     assert table[1]["difference"]["mean"] == pytest.approx(0.15)
     assert table[1]["difference"]["high"] == pytest.approx(0.15 + 12.7062 * 0.05, abs=1e-4)
     assert [r["cost"] for r in table] == [1, 4]
-
-
-def test_jobs_share_the_threads_of_the_processor(tmp_path: Path) -> None:
-    """A run that names its threads keeps them; others get an even part, and never none."""
-    open_, given = settings(tmp_path, threads=None), settings(tmp_path, threads=3)
-    threads = torch.get_num_threads()
-    assert execute.share_threads(open_, 1).session.threads == threads
-    assert execute.share_threads(open_, 2).session.threads == max(1, threads // 2)
-    assert execute.share_threads(open_, 99 * threads).session.threads == 1
-    assert execute.share_threads(given, 2).session.threads == 3
 
 
 def start_study(folder: Path) -> subprocess.Popen[str]:
