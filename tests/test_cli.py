@@ -88,6 +88,7 @@ def test_help_of_train_names_every_setting(pretask):
         ("augmentations", "crop-flip", ""),
         ("evaluators", "accuracy", "calibration"),
         ("explanations", "gradcam", "Grad-CAM"),
+        ("executors", "ray", "Ray task"),
         ("recipes", "sla-cifar10", "CIFAR-10"),
     ],
 )

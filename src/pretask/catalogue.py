@@ -90,6 +90,12 @@ def _explanations() -> list[str]:
     return [_line(name, PARTS.get(name)) for name in PARTS.names()]
 
 
+def _executors() -> list[str]:
+    from pretask.studies.executors.base import EXECUTORS
+
+    return [_line(name, EXECUTORS.get(name)) for name in EXECUTORS.names()]
+
+
 def _recipes() -> list[str]:
     return [f"{name:<28} {recipe_text(name).splitlines()[0].lstrip('# ')}" for name in recipe_names()]
 
@@ -109,5 +115,6 @@ KINDS = {
     "augmentations": _augmentations,
     "evaluators": _evaluators,
     "explanations": _explanations,
+    "executors": _executors,
     "recipes": _recipes,
 }

@@ -54,6 +54,8 @@ def make_data(top: Path) -> None:
     (top / "empty").mkdir()
     (top / "photos.zip").write_bytes(b"")
     (top / "notes.txt").write_text("no picture")
+    (top / "shards").mkdir()
+    (top / "shards/train-00000-of-00002.parquet").write_bytes(b"")
     images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 2, -1])
     np.savez(top / "labels.npz", train_images=images, train_labels=labels)
     (top / "typo.yaml").write_text("epohcs: 3\n")

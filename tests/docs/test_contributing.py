@@ -21,6 +21,7 @@ from pretask import cli
 for command in (
     "train --recipe mean-features-stripes --name run --device cpu --threads 1",
     "evaluate runs/run --protocol surest --format json",
+    "compare --recipe mean-features-stripes --methods mean-features --seeds 1 --executor fresh --device cpu --threads 1",
     "list methods", "list pretexts", "list data", "list evaluators", "list recipes",
 ):
     try:
@@ -32,7 +33,9 @@ for command in (
 
 def test_there_is_one_file_of_each_kind():
     folders = sorted(Path(name).parent.as_posix() for name in FILES)
-    kinds = ("backbones", "data/sources", "evaluation", "losses", "methods", "pretexts", "recipes")
+    kinds = (
+        "backbones", "data/sources", "evaluation", "losses", "methods", "pretexts", "recipes", "studies/executors",
+    )  # fmt: skip
     assert folders == [f"pretask/{kind}" for kind in kinds]
 
 
@@ -56,6 +59,7 @@ def test_the_new_parts_work_together(copy):
     assert "backbone  two-layers" in told
     assert "data      stripes" in told
     assert '"surest/1: top-1 over' in told
+    assert "[1/1] mean-features-epochs2-seed0: test aggregated" in told
     for listed in ("\nmean-features ", "\nhalf-roll ", "\nstripes ", "\nsurest ", "\nmean-features-stripes "):
         assert listed in told, listed
 

@@ -24,6 +24,7 @@ def list_(
         "augmentations",
         "evaluators",
         "explanations",
+        "executors",
         "recipes",
     ],
     /,

@@ -77,7 +77,7 @@ class EpisodeSchedule(Schedule):
             PretaskError: see `rows_by_class`.
         """
         rows_by_class(labels, size)
-        return cls(len(labels), size.images, steps, True, seed, rank, world_size, labels, size)
+        return cls(len(labels), size.images, steps, True, seed, rank, world_size, None, labels, size)
 
     def index(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Return (image indices, none of which only pads), int64 and bool [steps, images]; see `Schedule.index`."""

@@ -12,16 +12,11 @@ from pretask.data.images import ImageData
 from pretask.data.memory import MEMORY_LIMIT
 from pretask.data.prepare import prepare
 from pretask.data.raw import RawData
-from pretask.data.readers import read_path
+from pretask.data.readers import KINDS, read_path
 from pretask.data.readers.arrays import read_arrays
 from pretask.data.readers.hub import is_hub_object, read_hub, read_hub_object
 from pretask.data.sources import SOURCES
 from pretask.errors import PretaskError, unknown_name
-
-KINDS = (
-    "a folder of class folders, a .parquet file or a folder of them, an .npz file, "
-    "or hf:OWNER/NAME for a data set on the Hugging Face Hub"
-)
 
 Fingerprint = tuple[Any, ...]
 _latest: list[tuple[Fingerprint, ImageData]] = []
@@ -112,13 +107,11 @@ def _read(source: Any, root: Path, download: bool, labelled: bool) -> RawData:
 def _read_existing(path: Path, labelled: bool) -> RawData:
     path = path.expanduser()
     try:
-        if path.exists():
-            return read_path(path, labelled)
+        return read_path(path, labelled)
     except OSError as fault:
         raise PretaskError(
             f"cannot read {path} ({fault.strerror or fault}): check its permissions"
         ) from fault
-    raise PretaskError(f"no file or folder {path}: give {KINDS}")
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -67,7 +67,7 @@ def create_loader(
     _check(split, image_size, batch_size, train, recipe, rank, world_size)
     where = torch.device(device)
     if schedule is None and train:
-        schedule = Schedule.train(len(split), batch_size, seed, rank, world_size)
+        schedule = Schedule.train(len(split), batch_size, seed, rank, world_size, split.images.blocks)
     elif schedule is None:
         schedule = Schedule.evaluate(len(split), batch_size, rank, world_size)
     if kind == "auto":

@@ -56,7 +56,8 @@ def prepare(
     splits = {name: split for name, split in raw.splits.items() if len(split)}
     check_has_images(splits, raw.name)
     splits = _converted(splits, wanted)
-    splits, survey, skipped = _examine(splits, raw, skip_bad, memory_limit)
+    known = wanted is not None and asked_size is not None
+    splits, survey, skipped = _examine(splits, known, skip_bad, memory_limit)
     check_has_images(splits, raw.name)
     _check_classes(splits["train"], raw)
     found_channels = the_channels(survey, wanted)
@@ -88,7 +89,7 @@ def _converted(splits: Mapping[str, LabelledImages], channels: int | None) -> Sp
 
 
 def _examine(
-    splits: Splits, raw: RawData, skip_bad: bool, memory_limit: int
+    splits: Splits, known: bool, skip_bad: bool, memory_limit: int
 ) -> tuple[Splits, Survey, tuple[str, ...]]:
     if all_in_memory(splits):
         return splits, survey_arrays(splits), ()
@@ -97,8 +98,8 @@ def _examine(
         kept, skipped = without_bad(*decoded, skip_bad)
         return kept, survey_arrays(decoded[0]), skipped
     total = sum(len(split) for split in splits.values())
-    if raw.channels and raw.image_size and total > CHECKED_IMAGES and not skip_bad:
-        # A published archive of known shape: reading a million headers would tell nothing new.
+    if known and total > CHECKED_IMAGES and not skip_bad:
+        # Size and channels are given, or those of a published archive: a million headers would tell nothing new.
         return splits, Survey(frozenset(), frozenset()), ()
     survey, bad = survey_headers(splits)
     if skip_bad or total <= CHECKED_IMAGES:

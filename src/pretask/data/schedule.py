@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pretask.data.blocks import Blocks
 from pretask.errors import PretaskError
 
 
@@ -35,6 +36,7 @@ class Schedule:
         batch_size: rows per rank and step.
         steps: batches per epoch.
         shuffle: a new order each epoch, and the remainder left out; else in order, the remainder padded.
+        blocks: images that are read together, for an order that reads few blocks at a time; None for any order.
     """
 
     num_images: int
@@ -44,9 +46,18 @@ class Schedule:
     seed: int
     rank: int
     world_size: int
+    blocks: Blocks | None
 
     @classmethod
-    def train(cls, num_images: int, batch_size: int, seed: int, rank: int, world_size: int) -> Schedule:
+    def train(
+        cls,
+        num_images: int,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world_size: int,
+        blocks: Blocks | None = None,
+    ) -> Schedule:
         """Shuffle, and leave out what does not fill a batch on every rank.
 
         Raises:
@@ -58,14 +69,14 @@ class Schedule:
                 f"{num_images} training images cannot be shared by {world_size} processes: "
                 f"start at most {num_images} of them"
             )
-        return cls(num_images, size, num_images // (size * world_size), True, seed, rank, world_size)
+        return cls(num_images, size, num_images // (size * world_size), True, seed, rank, world_size, blocks)
 
     @classmethod
     def evaluate(cls, num_images: int, batch_size: int, rank: int, world_size: int) -> Schedule:
         """Keep the order; make all batches equal, as few as `batch_size` allows, with the least padding."""
         steps = -(-num_images // (batch_size * world_size))
         size = -(-num_images // (steps * world_size))
-        return cls(num_images, size, steps, False, 0, rank, world_size)
+        return cls(num_images, size, steps, False, 0, rank, world_size, None)
 
     @property
     def global_batch(self) -> int:
@@ -74,10 +85,13 @@ class Schedule:
     def index(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Return (image indices, which rows only pad), int64 and bool [steps, batch_size], of this rank."""
         rows = self.steps * self.global_batch
-        if self.shuffle:
-            order = torch.randperm(self.num_images, generator=generator("order", self.seed, epoch))[:rows]
-        else:
+        draws = generator("order", self.seed, epoch)
+        if not self.shuffle:
             order = torch.arange(rows)
+        elif self.blocks is not None:
+            order = self.blocks.shuffled(self.steps, self.global_batch, draws)
+        else:
+            order = torch.randperm(self.num_images, generator=draws)[:rows]
         mine = order.view(self.steps, self.world_size, self.batch_size)[:, self.rank]
         return mine.clamp(max=self.num_images - 1), mine >= self.num_images
 

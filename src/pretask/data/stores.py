@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pretask.data.blocks import Blocks
 from pretask.data.decode import Header, decode, read_header, unreadable
 
 Indices = Sequence[int] | Tensor
@@ -20,6 +21,8 @@ class ImageStore(ABC):
 
     channels: int | None
     """1 or 3 where every image is delivered with that many channels, None where each has its own."""
+    blocks: Blocks | None = None
+    """Which images are read together; None where each is read by itself."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -172,15 +175,22 @@ class EncodedImages(ImageStore):
         channels: 1 or 3, to convert each image; None to leave it as it is.
         rows: which items these images are, in order; None for all of them.
         origin: where the bytes come from, for `describe`: "train.parquet".
+        blocks: which of these images are read together.
     """
 
     def __init__(
-        self, items: ByteItems, channels: int | None = None, rows: Tensor | None = None, origin: str = ""
+        self,
+        items: ByteItems,
+        channels: int | None = None,
+        rows: Tensor | None = None,
+        origin: str = "",
+        blocks: Blocks | None = None,
     ) -> None:
         self.items = items
         self.channels = channels
         self.rows = rows
         self.origin = origin
+        self.blocks = blocks
 
     def __len__(self) -> int:
         return len(self.items) if self.rows is None else len(self.rows)
@@ -202,12 +212,13 @@ class EncodedImages(ImageStore):
     def subset(self, indices: Indices) -> EncodedImages:
         chosen = as_index(indices)
         rows = chosen if self.rows is None else self.rows[chosen]
-        return EncodedImages(self.items, self.channels, rows, self.origin)
+        blocks = None if self.blocks is None else self.blocks.subset(chosen)
+        return EncodedImages(self.items, self.channels, rows, self.origin, blocks)
 
     def converted(self, channels: int | None) -> EncodedImages:
         if channels is None:
             return self
-        return EncodedImages(self.items, channels, self.rows, self.origin)
+        return EncodedImages(self.items, channels, self.rows, self.origin, self.blocks)
 
     def _row(self, i: int) -> int:
         return i if self.rows is None else int(self.rows[i])

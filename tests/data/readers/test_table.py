@@ -87,6 +87,40 @@ def test_split_files(tmp_path, names):
     assert [len(split) for split in (data.train, data.validation, data.test)] == [6, 3, 3]
 
 
+def test_a_pattern_names_some_files_of_several_folders(tmp_path):
+    for name in ("a/train-0.parquet", "b/train-0.parquet", "b/train-1.parquet", "b/test-0.parquet"):
+        write(tmp_path / name, image=STRUCTS, label=LABELS)
+    assert len(load_data(tmp_path / "*/train-0.parquet").train) == 12
+    data = load_data(str(tmp_path / "b/t*.parquet"))
+    assert (data.name, len(data.train), len(data.test)) == ("b", 12, 6)
+    for name in ("c/train/0.parquet", "c/test/0.parquet"):
+        write(tmp_path / name, image=STRUCTS, label=LABELS)
+    assert len(load_data(tmp_path / "c/*/*.parquet").test) == 6
+    assert len(load_data(tmp_path / "c/test/*.parquet").train) == 6, "alone they are all there is"
+
+
+def test_a_missing_shard_is_told_unless_a_pattern_asks_for_the_others(tmp_path):
+    files = [f"train-0000{i}-of-00004.parquet" for i in range(4)]
+    for name in files:
+        write(tmp_path / name, image=STRUCTS, label=LABELS)
+    assert len(load_data(tmp_path).train) == 24
+    (tmp_path / files[1]).unlink()
+    (tmp_path / files[3]).unlink()
+    with pytest.raises(
+        PretaskError, match=r"2 of 4 files are missing, the first .*train-00001-of-00004\.parquet"
+    ):
+        load_data(tmp_path)
+    assert len(load_data(tmp_path / "train-*.parquet").train) == 12
+
+
+def test_patterns_that_name_nothing_or_something_else(tmp_path):
+    with pytest.raises(PretaskError, match=r"no file is named by .*x\*\.parquet"):
+        load_data(tmp_path / "x*.parquet")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(PretaskError, match=r"notes\.txt, which is no \.parquet file"):
+        load_data(tmp_path / "n*")
+
+
 def test_shards_are_joined_in_order(tmp_path):
     write(tmp_path / "train-0.parquet", image=STRUCTS[:2], label=LABELS[:2])
     write(tmp_path / "train-1.parquet", image=STRUCTS[2:], label=LABELS[2:])

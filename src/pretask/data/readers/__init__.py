@@ -9,19 +9,33 @@ from pretask.data.raw import RawData
 from pretask.data.readers.folder import read_folder
 from pretask.data.readers.hub import is_saved_dataset, read_saved_dataset
 from pretask.data.readers.npz import read_npz
-from pretask.data.readers.table import find_tables, read_tables
+from pretask.data.readers.table import read_tables
+from pretask.data.readers.table_files import find_tables, is_pattern, match_tables
 from pretask.data.readers.unlabelled import is_unlabelled, read_unlabelled
 from pretask.errors import PretaskError
+
+KINDS = (
+    "a folder of class folders, a .parquet file or a folder of them, an .npz file, "
+    "or hf:OWNER/NAME for a data set on the Hugging Face Hub"
+)
+"""What a data set can be."""
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
 def read_path(path: Path, labelled: bool = True) -> RawData:
-    """Read the data set at an existing path; with `labelled=False` a folder needs no class folders.
+    """Read the data set at a path, or that a pattern of parquet files names; with `labelled=False` a folder needs no
+    class folders.
 
     Raises:
-        PretaskError: the path is of no known kind, or what it holds is faulty.
+        PretaskError: there is nothing, it is of no known kind, or what it holds is faulty.
     """
+    if is_pattern(path):
+        tables = match_tables(path)
+        folder = tables["train"][0].parent
+        return read_tables(tables, folder.resolve().name, folder)
+    if not path.exists():
+        raise PretaskError(f"no file or folder {path}: give {KINDS}")
     if path.is_dir():
         return _read_directory(path, labelled)
     suffix = path.suffix.lower()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pretask.data.blocks import Blocks
 from pretask.data.decode import unreadable
 from pretask.data.images import LabelledImages
 from pretask.data.labels import check_count, encode_labels
@@ -29,11 +30,12 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSplit:
-    """The two columns of a split, as they are read."""
+    """The two columns of a split, as they are read, and which images are read together."""
 
     items: ByteItems
     labels: Any
     origin: str
+    blocks: Blocks | None = None
 
 
 def choose_columns(columns: Sequence[Column], where: str) -> tuple[Column, Column]:
@@ -56,7 +58,8 @@ def labelled_tables(splits: Mapping[str, TableSplit], class_names: Sequence[str]
     found = {}
     for split, table in kept.items():
         check_count(len(table.items), len(labels[split]), f"{split} of {name}")
-        found[split] = LabelledImages(EncodedImages(table.items, origin=table.origin), labels[split])
+        images = EncodedImages(table.items, origin=table.origin, blocks=table.blocks)
+        found[split] = LabelledImages(images, labels[split])
     return RawData(name, found, names, notes=notes)
 
 

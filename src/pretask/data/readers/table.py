@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretask.data.raw import SPLITS, RawData, check_has_images, split_of
-from pretask.data.readers.columns import Column, TableSplit, choose_columns, item_bytes, labelled_tables
+from pretask.data.raw import RawData
+from pretask.data.readers.columns import Column, TableSplit, choose_columns, labelled_tables
+from pretask.data.readers.row_groups import RowGroups, damaged
 from pretask.errors import PretaskError
 
 
-class ArrowItems:
-    """Cells of a column as bytes, without a copy of the column."""
-
-    def __init__(self, column: pa.ChunkedArray, folder: Path, origin: str) -> None:
-        self.chunks = column.chunks
-        self.starts = [0, *accumulate(len(chunk) for chunk in self.chunks)]
-        self.folder = folder
-        self.origin = origin
-
-    def __len__(self) -> int:
-        return self.starts[-1]
-
-    def __getitem__(self, i: int) -> bytes:
-        chunk = bisect_right(self.starts, i) - 1
-        cell = self.chunks[chunk][i - self.starts[chunk]].as_py()
-        return item_bytes(cell, self.folder, f"row {i} of {self.origin}")
-
-
-def find_tables(folder: Path) -> dict[str, list[Path]]:
-    """Return the parquet files in `folder`, or in its folders, by split; empty where there are none.
-
-    A file's split is told by the start of its name, or else of its folder's. Files that tell nothing are all
-    train images.
-
-    Raises:
-        PretaskError: some files tell their split and others do not; or none is for training.
-    """
-    files = sorted(folder.glob("*.parquet")) or sorted(folder.glob("*/*.parquet"))
-    found: dict[str | None, list[Path]] = {}
-    for file in files:
-        below = file.parent.name if file.parent != folder else ""
-        found.setdefault(split_of(file.name) or split_of(below), []).append(file)
-    unknown = found.pop(None, [])
-    if not found:
-        return {"train": unknown} if unknown else {}
-    if unknown:
-        raise PretaskError(
-            f"cannot tell which split {unknown[0]} is: name it train…, valid… or test…, or move it elsewhere"
-        )
-    tables: dict[str, list[Path]] = {split: found[split] for split in SPLITS if split in found}
-    check_has_images(tables, str(folder))
-    return tables
-
-
 def read_tables(tables: Mapping[str, Sequence[Path]], name: str, folder: Path) -> RawData:
-    """Read parquet files by split; images stay encoded.
+    """Read parquet files by split; labels at once, images by row groups as they are asked for.
 
     Class names come from the schema's metadata, or from string labels.
 
@@ -73,10 +28,10 @@ def read_tables(tables: Mapping[str, Sequence[Path]], name: str, folder: Path) -
     image, label = choose_columns(_columns(schema), str(tables["train"][0]))
     splits = {}
     for split, files in tables.items():
-        table = _read(files, [image.name, label.name])
+        _check_columns(files, {image.name, label.name})
         origin = files[0].name if len(files) == 1 else f"the {split} files"
-        items = ArrowItems(table[image.name], folder, origin)
-        splits[split] = TableSplit(items, _label_values(table[label.name]), origin)
+        items = RowGroups(files, image.name, folder, origin)
+        splits[split] = TableSplit(items, _labels(files, label.name), origin, items.blocks())
     return labelled_tables(splits, label.class_names, name)
 
 
@@ -84,25 +39,24 @@ def _schema(file: Path) -> pa.Schema:
     try:
         return pq.read_schema(file)
     except (OSError, pa.ArrowException) as fault:
-        raise _broken(file, fault) from fault
+        raise damaged(file, fault) from fault
 
 
-def _read(files: Sequence[Path], columns: list[str]) -> pa.Table:
-    tables = []
+def _check_columns(files: Sequence[Path], columns: set[str]) -> None:
     for file in files:
-        missing = set(columns) - set(_schema(file).names)
+        missing = columns - set(_schema(file).names)
         if missing:
             raise PretaskError(f"{file} has no column '{min(missing)}', which other files of the set have")
+
+
+def _labels(files: Sequence[Path], column: str) -> Any:
+    tables = []
+    for file in files:
         try:
-            tables.append(pq.read_table(file, columns=columns))
+            tables.append(pq.read_table(file, columns=[column]))
         except (OSError, pa.ArrowException) as fault:
-            raise _broken(file, fault) from fault
-    return pa.concat_tables(tables, promote_options="permissive")
-
-
-def _broken(file: Path, fault: Exception) -> PretaskError:
-    reason = str(fault).split("\n", 1)[0].rstrip(". ")
-    return PretaskError(f"cannot read {file} ({reason}): it is damaged or no parquet file; fetch it again")
+            raise damaged(file, fault) from fault
+    return _label_values(pa.concat_tables(tables, promote_options="permissive")[column])
 
 
 def _label_values(column: pa.ChunkedArray) -> Any:

@@ -170,8 +170,8 @@ class _Place:
         for package, version in versions().items():
             if version != self.versions[package]:
                 raise PretaskError(
-                    f"{machine} has {package} {version}, this machine has {self.versions[package]}: install the same "
-                    "on all machines of the cluster"
+                    f"{machine} has {package} {version}, that of the command {self.versions[package]}: "
+                    "install the same on all machines of the cluster"
                 )
         os.chdir(self.folder)
         sys.argv = list(self.arguments)

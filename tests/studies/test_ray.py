@@ -1,0 +1,131 @@
+"""Trials on a Ray cluster: the same table, whatever is killed; what is said of places that will not do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import pretask
+from pretask.errors import PretaskError
+from pretask.studies.compare import compare
+from pretask.studies.execution import Execution
+from pretask.studies.executors.base import create_executor
+from pretask.studies.executors.ray_cluster import _Place
+from pretask.training.config_files import from_flat
+from pretask.training.run_folder import versions
+
+pytest.importorskip("ray", reason="needs the extra ray")
+
+SMALL = {
+    "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 40, "batch_size": 20, "eval_every": 20,
+    "threads": 1, "device": "cpu", "name": "study",
+}  # fmt: skip
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    """Start a study of two runs on a cluster of its own, in a process group of its own."""
+    flags = [word for key, value in SMALL.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pretask", "compare", "--executor", "ray", "--methods", "baseline", "--seeds", "2",
+         "--runs", str(folder), "--checkpoint-seconds", "0.2", *flags],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(pretask.__path__[0]).parent)},
+    )  # fmt: skip
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> Path:
+    while not (found := sorted(folder.glob(pattern))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return found[0]
+
+
+def rows(study: dict) -> list[dict]:
+    """Return the table without what a clock decides."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in study["rows"]]
+
+
+@pytest.mark.slow
+def test_a_study_that_is_stopped_and_whose_worker_is_killed_has_the_table_of_the_local_executor(tmp_path):
+    """Ctrl-C in mid-trial, the same command again, `kill -9` of a worker in mid-trial; each trial goes on each time."""
+    stopped = start(tmp_path)
+    wait_for(tmp_path, "study/*/last/state.safetensors", stopped)
+    os.killpg(stopped.pid, signal.SIGINT)
+    out, errors = stopped.communicate(timeout=200)
+    assert stopped.returncode == 130, (out, errors)
+    assert errors == "pretask: the study was stopped; the same command goes on from there\n"
+
+    again = start(tmp_path)
+    begun = {lock: lock.stat().st_mtime for lock in tmp_path.glob("study/.locks/*")}
+    while not (at_work := [lock for lock, before in begun.items() if lock.stat().st_mtime > before]):
+        assert again.poll() is None, again.communicate()
+        time.sleep(0.02)
+    machine, worker = at_work[0].read_text().split()
+    assert machine == socket.gethostname()
+    os.kill(int(worker), signal.SIGKILL)
+    out, errors = again.communicate(timeout=250)
+    assert (again.returncode, errors) == (0, ""), (out, errors)
+    assert f"{at_work[0].stem}: its process died" in out and "goes on from its checkpoint (1 of 3)" in out
+    assert "[2/2]" in out and not list(tmp_path.glob("study/.seen*"))
+
+    found = json.loads((tmp_path / "study/study.json").read_text())
+    local = compare(from_flat({**SMALL, "runs": str(tmp_path / "local")}), ("baseline",), seeds=2)
+    assert found["failures"] == [] and rows(found) == rows(local)
+
+
+def test_a_trial_needs_a_machine_with_room():
+    executor = create_executor(Execution("ray", cpus_per_trial=4, gpus_per_trial=0.5), "auto")
+    executor._gpus = 0.5
+    with pytest.raises(
+        PretaskError, match=r"takes 4 CPUs and 0.5 GPUs and this machine has 2 CPUs: type smaller"
+    ):
+        executor._describe([{"CPU": 2.0}])
+    executor.execution = Execution("ray", cpus_per_trial=4, gpus_per_trial=0.5, ray_address="auto")
+    assert "waiting for one to join" in executor._describe([{"CPU": 2.0}, {"CPU": 8.0}])
+    told = executor._describe([{"CPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}])
+    assert told == "Ray: 2 machines with 10 CPUs and 1 GPU; a trial takes 4 CPUs and 0.5 GPUs"
+
+
+def test_an_address_where_no_cluster_is_is_told_in_one_line(tmp_path):
+    executor = create_executor(Execution("ray", ray_address="127.0.0.1:nowhere"), "cpu")
+    with pytest.raises(
+        PretaskError, match=r"cannot join a Ray cluster at 127.0.0.1:nowhere .*ray start --head"
+    ) as caught:
+        executor.start(tmp_path)
+    executor.stop()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"folder": Path("/nowhere/at/all")},
+            "cannot see /nowhere/at/all: work in a folder, and give a --runs folder",
+        ),
+        ({"mark": Path("/nowhere/study/.seen")}, "cannot see /nowhere/study: "),
+        (
+            {"versions": {**versions(), "torch": "1.0"}},
+            r"has torch .*, that of the command 1\.0: install the same",
+        ),
+    ],
+)
+def test_a_machine_that_differs_is_told_in_one_line(tmp_path, change, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mark = tmp_path / ".seen"
+    mark.touch()
+    settings = {"folder": tmp_path, "mark": mark, "arguments": ("pretask",), "versions": versions()}
+    monkeypatch.setattr(sys, "argv", ["worker"])
+    _Place(**settings).take()
+    assert sys.argv == ["pretask"]
+    with pytest.raises(PretaskError, match=message) as caught:
+        _Place(**{**settings, **change}).take()
+    assert str(caught.value).startswith(socket.gethostname()) and "\n" not in str(caught.value)
