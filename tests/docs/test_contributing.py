@@ -21,7 +21,8 @@ from pretask import cli
 for command in (
     "train --recipe mean-features-stripes --name run --device cpu --threads 1",
     "evaluate runs/run --protocol surest --format json",
-    "compare --recipe mean-features-stripes --methods mean-features --seeds 1 --executor fresh --device cpu --threads 1",
+    "compare --recipe mean-features-stripes --methods mean-features --seeds 1 --executor fresh"
+    " --device cpu --threads 1",
     "list methods", "list pretexts", "list data", "list evaluators", "list recipes",
 ):
     try:
