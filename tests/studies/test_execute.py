@@ -143,7 +143,7 @@ def test_sigterm_stops_a_study_as_ctrl_c_does(tmp_path, said):
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path, said):
     (tmp_path / "file").touch()
-    with pytest.raises(PretaskError, match=r"cannot write .*give another --runs folder"):
+    with pytest.raises(PretaskError, match=r"cannot make .*give another --runs folder"):
         execute(toys(tmp_path, "a"), local(), tmp_path / "file" / "study", said)
 
 

@@ -42,7 +42,7 @@ def execute(trials: Sequence[Trial], executor: Executor, folder: Path, console: 
     todo = [trial for trial in trials if not trial.finished]
     if not todo:
         return []
-    make_folder(folder)
+    make_folder(folder, "another --runs folder")
     try:
         with _sigterm_as_ctrl_c(), StudyView(console, trials, len(trials) - len(todo)) as view:
             try:
