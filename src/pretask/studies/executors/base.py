@@ -76,6 +76,7 @@ class Executor(ABC):
 
 
 EXECUTORS: Registry[type[Executor]] = Registry("executor", "pretask.studies.executors")
+"""Executors by name; `@EXECUTORS.register("name")` adds one."""
 
 
 def create_executor(execution: Execution, device: str) -> Executor:
