@@ -30,6 +30,7 @@ from pretask.training.ranges import check_ranges
 from pretask.training.run_folder import describe_environment
 
 SIDE, CHANNELS, CLASSES, BATCHES = 32, 3, 10, 8
+_REST = 0.3  # seconds in which the plain loop's workers fill their queues
 PLAIN_LOOP, RESIDENT, DATALOADER = "plain loop", "loader of the run", "torchvision + DataLoader"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -120,7 +121,7 @@ def _steps(
     if loop is not None:
         calls[PLAIN_LOOP] = _repeated(loop.step, per_round)
     calls |= {f"ceilings {precision}": probe.measure for precision, probe in probes.items()}
-    seconds = interleave(calls, rounds, device)
+    seconds = interleave(calls, rounds, device, rest=0.0 if loop is None else _REST)
     ceilings = {precision: probe.best for precision, probe in probes.items()}
     reference = seconds[next(iter(pieces))]
     rows = [

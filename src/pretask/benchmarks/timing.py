@@ -20,7 +20,7 @@ class Ratio:
 
 
 def interleave(
-    pieces: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = 1
+    pieces: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = 1, rest: float = 0.0
 ) -> dict[str, list[float]]:
     """Run each piece once in each round, in alternating order, and return the seconds of each, one per round.
 
@@ -29,11 +29,13 @@ def interleave(
         rounds: that count, at least one.
         device: is waited for before and after each piece.
         warm_up: rounds before them that do not count.
+        rest: seconds between pieces, in which what one has left running in other processes comes to its end.
     """
     seconds: dict[str, list[float]] = {name: [] for name in pieces}
     names = list(pieces)
     for round_ in range(warm_up + rounds):
         for name in names if round_ % 2 else reversed(names):
+            time.sleep(rest)
             taken = time_once(pieces[name], device)
             if round_ >= warm_up:
                 seconds[name].append(taken)
