@@ -27,11 +27,11 @@ SIDE = 16
 
 _TRAINING = {
     "--device": "cpu", "--threads": "1", "--precision": "fp32", "--compile": "no", "--backbone": "resnet8",
-    "--batch-size": "8", "--warmup-epochs": "0", "--eval-every": "1",
+    "--batch-size": "4", "--warmup-epochs": "0", "--eval-every": "1",
 }  # fmt: skip
 _ADDED = {
     "train": _TRAINING,
-    "pretrain": {**_TRAINING, "--hidden-size": "16", "--embedding-size": "8"},
+    "pretrain": {**_TRAINING, "--batch-size": "8", "--hidden-size": "16", "--embedding-size": "8"},
     "few-shot": {**_TRAINING, "--queries": "2", "--episodes": "2", "--test-episodes": "4"},
     "evaluate": {"--device": "cpu"},
     "predict": {"--device": "cpu"},
@@ -41,7 +41,7 @@ _ADDED = {
         "--batch-size": "8", "--image-size": str(SIDE), "--rounds": "1", "--per-round": "1",
     },
 }  # fmt: skip
-_MADE_SMALLER = {
+_OF_DATA = {
     "--image-size": str(SIDE),
     "--per-class": "4",
     "--validation": "0.2",
@@ -52,17 +52,25 @@ _MADE_SMALLER = {
 
 def small(tokens: Sequence[str]) -> list[str]:
     """Return a command with the sizes of data, network and training made small; all else is as it was typed."""
-    command = tokens[0]
-    made = [token.replace("blocks.9", "blocks.1") for token in tokens if token != "--pretrained"]
-    for flag, value in _MADE_SMALLER.items():
-        if flag in made and made[made.index(flag) + 1] != "0":
-            set_flag(made, flag, value)
+    if "--resume" in tokens or "--help" in tokens:
+        return list(tokens)
+    command, made = tokens[0], fitting([token for token in tokens if token != "--pretrained"])
+    made = [token.replace("blocks.9", "blocks.1") for token in made]
     for flag, value in _ADDED.get(command, {}).items():
         set_flag(made, flag, value)
     if command in TRAININGS:
         set_flag(made, *(("--steps", "2") if "--steps" in made else ("--epochs", "1")))
-        if "--recipe" in made and "--validation" not in made:
-            made += ["--validation", "0.2"]
+    return made
+
+
+def fitting(tokens: Sequence[str]) -> list[str]:
+    """Return a command that asks no more of the data than the stand-ins have."""
+    made = list(tokens)
+    for flag, value in _OF_DATA.items():
+        if flag in made and made[made.index(flag) + 1] != "0":
+            set_flag(made, flag, value)
+    if "--recipe" in made and "few-shot" not in made[0] and "--validation" not in made:
+        made += ["--validation", "0.2"]
     return made
 
 
@@ -111,14 +119,11 @@ class Folder:
             planned.extend(trials)
             raise Planned
 
-        place, made = self._place(tokens), list(tokens)
-        for flag in ("--per-class", "--validation", "--jobs", "--image-size"):
-            if flag in made and made[made.index(flag) + 1] != "0":
-                set_flag(made, flag, _MADE_SMALLER[flag])
+        place = self._place(tokens)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Planned):
             patch.setattr(study, "execute", stop)
             patch.chdir(place)
-            cli.main(made)
+            cli.main(fitting(tokens))
         return planned
 
     def _call(self, tokens: Sequence[str], place: Path) -> None:
@@ -154,10 +159,10 @@ class Folder:
 def make_stage(top: Path) -> Path:
     """Fill a folder with stand-ins for the pictures, data sets and files that pages name."""
     for name in ("photos", "other-photos"):
-        picture_folder(top / name, CLASSES[:5], count=12, size=(SIDE, SIDE))
-    picture_folder(
-        top / "other", tuple(f"other{number}" for number in range(10)), count=10, size=(SIDE, SIDE)
-    )
+        picture_folder(top / name, CLASSES, count=8, size=(SIDE, SIDE))
+    for split in ("train", "test"):
+        others = tuple(f"other{number}" for number in range(5))
+        picture_folder(top / "other" / split, others, count=8, size=(SIDE, SIDE))
     picture_folder(top / "new", ("a", "b"), count=1, size=(20, 24))
     for name in ("holiday.jpg", "new.jpg"):
         picture(top / name, (30, 20))

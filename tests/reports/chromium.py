@@ -7,12 +7,21 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 KEYS = {"Tab": 9, "ArrowRight": 39, "ArrowDown": 40, "Space": 32}
+
+_CONNECT = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Starts the browser, which reads commands from descriptor 3 and writes answers to descriptor 4."""
 
 
 def _pipe() -> tuple[int, int]:
@@ -28,7 +37,7 @@ class Chromium:
     """One page in one browser; use it as a context.
 
     Attributes:
-        requests: addresses that pages asked for, their own left out.
+        requests: addresses that pages asked for, their own and what they hold themselves (data:) left out.
         complaints: what was written to the console, and errors of scripts.
     """
 
@@ -40,17 +49,13 @@ class Chromium:
         self._session: str | None = None
         commands, self._to = _pipe()
         self._from, answers = _pipe()
-
-        def connect() -> None:  # the browser reads from descriptor 3 and writes to descriptor 4
-            os.dup2(commands, 3)
-            os.dup2(answers, 4)
-
+        command = [
+            BINARY, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
+            f"--user-data-dir={profile}", "about:blank",
+        ]  # fmt: skip
         self._process = subprocess.Popen(
-            [
-                BINARY, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-                f"--user-data-dir={profile}", "about:blank",
-            ],
-            preexec_fn=connect, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-IS", "-c", _CONNECT, str(commands), str(answers), *command],
+            pass_fds=(commands, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(commands)
         os.close(answers)
@@ -129,7 +134,8 @@ class Chromium:
         return message
 
     def _note(self, event: str, told: dict[str, Any]) -> None:
-        if event == "Network.requestWillBeSent" and told["request"]["url"] != self._own:
-            self.requests.append(told["request"]["url"])
+        asked = told["request"]["url"] if event == "Network.requestWillBeSent" else self._own
+        if asked != self._own and not asked.startswith("data:"):
+            self.requests.append(asked)
         if event in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
             self.complaints.append(json.dumps(told))

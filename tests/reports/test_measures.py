@@ -63,6 +63,11 @@ def test_seeds_are_paired_by_what_they_are():
     assert found["difference"]["mean"] == pytest.approx(((0.10 - 0.11) + (0.13 - 0.10)) / 2)
 
 
+def test_nothing_is_compared_where_the_reference_is_missing():
+    rows = [{**found, "difference": None} for found in ROWS[1:]]
+    assert [found["difference"] for found in ranked({"rows": rows}, "equal-epochs", "ece")] == [None, None]
+
+
 def test_less_is_better_for_errors_alone():
     fall, rise = {"low": -0.2, "high": -0.1}, {"low": 0.1, "high": 0.2}
     assert [judged(key, fall) for key in ("top1", "ece", "loss")] == ["down", "up", "up"]
@@ -85,7 +90,7 @@ def test_every_figure_has_its_button_its_style_and_its_parts(read_page):
     values = re.findall(r'<input type="radio" name="measure" value="(\w+)"', page)
     assert set(values) == set(METRICS)
     assert values[0] == "top1"
-    assert page.count(" checked") == 1
+    assert page.count(' checked=""') == 1
     for key in values:
         assert page.count(f'class="measure {key}"') == 3, "equal epochs, equal compute, work"
         assert key == "top1" or f'main:has([value="{key}"]:checked) .measure.{key}' in page

@@ -20,7 +20,11 @@ class Ratio:
 
 
 def interleave(
-    pieces: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = 1, rest: float = 0.0
+    pieces: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: torch.device,
+    warm_up: int = 1,
+    rest: float = 0.0,
 ) -> dict[str, list[float]]:
     """Run each piece once in each round, in alternating order, and return the seconds of each, one per round.
 

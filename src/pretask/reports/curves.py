@@ -132,7 +132,8 @@ def interval_chart(
     names = [name.replace(":", "\n") for name, *_ in rows]  # a variant's settings, one below the other
     room = [0.1 + 0.17 * (1 + name.count("\n")) for name in names]  # inches
     places = [sum(room[:row]) + room[row] / 2 for row in range(len(rows))]
-    chart = Chart(slug, height=0.75 + sum(room))
+    axis = f"difference in {what},\n{unit}" if len(what) > 10 else f"difference in {what}, {unit}"
+    chart = Chart(slug, height=0.75 + 0.15 * axis.count("\n") + sum(room))
     axes = chart.axes
     axes.axvline(0, color=SOFT, linewidth=1)
     for place, (_, mean, low, high), words in zip(places, rows, told, strict=True):
@@ -142,7 +143,7 @@ def interval_chart(
         chart.tip(mean, place, f"{words} {unit}")
     axes.set_yticks(places, names, color=INK)
     axes.set_ylim(sum(room), 0)
-    axes.set_xlabel(f"difference in {what}, {unit}")
+    axes.set_xlabel(axis)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="x")
     axes.tick_params(length=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from pretask.reports.html import Html, tag
 from pretask.sealed import read_sealed
 
 FOLDER = "explain"
-LARGEST = 1_500_000
-"""Bytes of a picture beyond which the report names it instead of holding it."""
+ROOM = 3_300_000
+"""Bytes of all pictures together; those beyond them the report names, so that it stays below five million."""
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _CAPTIONS = {
     "gradcam": "What of each image speaks for the model's own answer (Grad-CAM): bright is much, dark is nothing.",
@@ -28,21 +29,34 @@ _CAPTIONS = {
 
 def explanations(run: Path) -> Html:
     """Return the pictures in a run folder with captions, or nothing where it has none."""
-    told = _told(run / FOLDER / "explain.json")
-    figures = [
-        _figure(run / FOLDER / Path(path).name, part, told)
-        for part, path in told.get("files", {}).items()
-        if part in _CAPTIONS and (run / FOLDER / Path(path).name).is_file()
-    ]
-    return html.section("Explanations", *figures) if figures else Html()
+    told, room, shown = _told(run / FOLDER / "explain.json"), ROOM, []
+    for part, written in told.get("files", {}).items():
+        path = run / FOLDER / Path(written).name
+        if part not in _CAPTIONS or not path.is_file():
+            continue
+        size = path.stat().st_size
+        shown.append(_figure(path, part, told) if size <= room else _named(path, part))
+        room -= size if size <= room else 0
+    return html.section("Explanations", *shown) if shown else Html()
+
+
+def _named(path: Path, part: str) -> Html:
+    return tag("p", f"{_CAPTIONS[part]} See {path.name} in the folder {FOLDER}.", class_="caption")
 
 
 def _figure(path: Path, part: str, told: dict[str, Any]) -> Html:
-    caption = _CAPTIONS[part]
-    if path.stat().st_size > LARGEST:
-        return tag("p", f"{caption} See {path.name} in the folder {FOLDER}.", class_="caption")
-    source = f"data:{_TYPES[path.suffix]};base64,{b64encode(path.read_bytes()).decode()}"
-    return html.figure(tag("img", src=source, alt=_words(part, told), style="max-width:100%"), caption)
+    content = path.read_bytes()
+    source = f"data:{_TYPES[path.suffix]};base64,{b64encode(content).decode()}"
+    picture = tag("img", src=source, alt=_words(part, told), style=f"--drawn: {_width(content)}px")
+    return html.figure(tag("div", picture, class_="scroll picture", tabindex="0"), _CAPTIONS[part])
+
+
+def _width(picture: bytes) -> int:
+    """Return how many pixels wide a PNG is, or an SVG would be as one."""
+    if picture.startswith(b"\x89PNG"):
+        return int.from_bytes(picture[16:20])
+    points = re.search(rb'<svg[^>]* width="([\d.]+)pt"', picture)
+    return round(float(points[1]) * 150 / 72) if points else 1000
 
 
 def _words(part: str, told: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from pretask.files import write_atomically
 
 NOTHING = "–"
+VOID = ("img", "input")
+"""Elements that hold nothing and are not closed."""
 
 
 class Html(str):
@@ -24,12 +26,14 @@ def join(parts: Iterable[str]) -> Html:
 
 
 def tag(name: str, *children: str, **attributes: str | None) -> Html:
-    """Return an element; an attribute's trailing underscore is dropped, other ones become hyphens."""
+    """Return an element; an attribute's trailing underscore is dropped, others become hyphens; None is left out."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
+    if name in VOID:
+        return Html(f"<{name}{written}>")
     return Html(f"<{name}{written}>{join(children)}</{name}>")
 
 
@@ -148,6 +152,8 @@ def _flat(pairs: Mapping[str, object], before: str = "") -> list[tuple[str, str]
             found += _flat(value, f"{name} · ")
         elif isinstance(value, list | tuple):
             found.append((name, _listed(value)))
+        elif isinstance(value, float) and value.is_integer():
+            found.append((name, f"{value:.0f}"))
         elif value is not None:
             found.append((name, str(value)))
     return [(name, value) for name, value in found if value]

@@ -41,7 +41,7 @@ def switch(measures: Sequence[str]) -> Html:
     """
     if len(measures) < 2:
         return Html()
-    options = [tag("label", _radio(key, checked=key == OWN), MEASURES[key]) for key in measures]
+    options = [tag("label", _radio(key), MEASURES[key]) for key in measures]
     note = tag(
         "p",
         "The sentences above are about top-1, which the study set out to compare. P-values are adjusted for the rows "
@@ -57,9 +57,10 @@ def switched(measures: Sequence[str], show: Callable[[str], Html]) -> Html:
     return join(tag("div", show(key), class_=f"measure {key}") for key in measures)
 
 
-def _radio(key: str, *, checked: bool) -> Html:
-    state = " checked" if checked else ""
-    return Html(f'<input type="radio" name="measure" value="{key}"{state} autocomplete="off">')
+def _radio(key: str) -> Html:
+    checked = "" if key == OWN else None
+    # Without autocomplete a browser that comes back to the page starts from top-1 again.
+    return tag("input", type="radio", name_="measure", value=key, checked=checked, autocomplete="off")
 
 
 def ranked(study: dict[str, Any], budget: str, key: str) -> list[Row]:
@@ -72,12 +73,12 @@ def ranked(study: dict[str, Any], budget: str, key: str) -> list[Row]:
     if key == OWN:
         return rows
     sign = 1 if key in LOWER_IS_BETTER else -1
-    rows = _with_differences(rows, key, study.get("level", 0.95))
+    rows = _with_differences(rows, key, study.get("reference", "baseline"), study.get("level", 0.95))
     return sorted(rows, key=lambda row: sign * _mean(row, key) if known(_mean(row, key)) else float("inf"))
 
 
-def _with_differences(rows: Sequence[Row], key: str, level: float) -> list[Row]:
-    reference = next((row for row in rows if not row.get("difference")), None)
+def _with_differences(rows: Sequence[Row], key: str, method: str, level: float) -> list[Row]:
+    reference = next((row for row in rows if row["method"] == method and not row.get("difference")), None)
     differences = [_difference(row, reference, key, level) for row in rows]
     adjusted = holm([None if difference is None else difference["p"] for difference in differences])
     return [

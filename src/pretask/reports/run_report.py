@@ -13,7 +13,7 @@ from pretask.reports.figures import series_swatch
 from pretask.reports.gates import MEANING, TITLE, gate_chart, gate_weights
 from pretask.reports.html import Html, tag
 from pretask.reports.run_tables import calibration, class_table, confusion, results_table
-from pretask.reports.words import duration, known, number, percent, whole
+from pretask.reports.words import duration, known, moment, number, percent, whole
 from pretask.training.run_folder import RunFolder
 
 ACCURACY_NOTE = (
@@ -213,9 +213,15 @@ def _facts(config: dict[str, Any], environment: dict[str, Any], results: dict[st
         html.command(command) if command else Html(),
         html.facts({key: results.get(key) for key in RESULT_FACTS} | {"data": results.get("data")}),
         tag("h3", "Environment"),
-        html.facts({key: value for key, value in environment.items() if key != "command"}),
+        html.facts(_environment(environment)),
         tag("details", tag("summary", "Configuration"), html.facts(config)),
     )
+
+
+def _environment(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in told.items() if key != "command"} | {
+        "started": moment(told.get("started"))
+    }
 
 
 def _default_test(results: dict[str, Any]) -> dict[str, Any]:
