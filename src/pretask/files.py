@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,8 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
     Raises:
         PretaskError: the disk is full or the folder cannot be written; `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Drawn, since processes of several machines may have one number, as the first of each container has.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

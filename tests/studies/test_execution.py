@@ -13,7 +13,14 @@ from pretask.studies.execution import Execution
 from pretask.studies.executors.base import EXECUTORS
 from pretask.training.config_files import from_flat
 
-SMALL = {"data": "digits", "per_class": 5, "backbone": "resnet8", "epochs": 1, "batch_size": 25, "device": "cpu"}
+SMALL = {
+    "data": "digits",
+    "per_class": 5,
+    "backbone": "resnet8",
+    "epochs": 1,
+    "batch_size": 25,
+    "device": "cpu",
+}
 
 
 def test_executors_are_found_by_name():

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pretask.errors import Interrupted, PretaskError
+from pretask.errors import Interrupted
+from pretask.files import make_folder
 from pretask.studies.executors.base import Executor
 from pretask.studies.trials import Answer, Trial
 from pretask.studies.view import StudyView
@@ -41,10 +42,7 @@ def execute(trials: Sequence[Trial], executor: Executor, folder: Path, console: 
     todo = [trial for trial in trials if not trial.finished]
     if not todo:
         return []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise PretaskError(f"cannot make {folder} ({fault.strerror}): give another --runs folder") from None
+    make_folder(folder, "another --runs folder")
     try:
         with _sigterm_as_ctrl_c(), StudyView(console, trials, len(trials) - len(todo)) as view:
             try:

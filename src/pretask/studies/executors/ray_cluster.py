@@ -8,8 +8,9 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 
 from pretask.data.parallel import processors
 from pretask.errors import MissingExtra, PretaskError
+from pretask.files import unwritable
 from pretask.studies.execution import Execution
 from pretask.studies.executors.base import EXECUTORS, Executor
 from pretask.studies.trials import Answer, Trial, make
@@ -52,9 +54,8 @@ class RayExecutor(Executor):
         if not self._ray.is_initialized():
             self._connect()
             self._closing.callback(self._ray.shutdown)
-        mark = tempfile.NamedTemporaryFile(dir=folder.resolve(), prefix=".seen-by-all-")  # noqa: SIM115
-        self._closing.enter_context(mark)
-        self._place = _Place(Path.cwd(), Path(mark.name), tuple(sys.argv), versions())
+        mark = self._closing.enter_context(_mark(folder))
+        self._place = _Place(Path.cwd(), mark, tuple(sys.argv), versions())
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         asked = self.execution.gpus_per_trial
         if asked is None:
@@ -107,17 +108,14 @@ class RayExecutor(Executor):
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             options |= {"num_cpus": processors(), "include_dashboard": False}
             options |= {"object_store_memory": _SMALLEST_STORE}
-        handler = signal.getsignal(signal.SIGTERM)
         try:
-            self._ray.init(address=address or "local", **options)
+            with _sigterm_as_it_is():
+                self._ray.init(address=address or "local", **options)
         except (ImportError, OSError, RuntimeError, ValueError) as fault:
             what = "start Ray on this machine" if address is None else f"join a Ray cluster at {address}"
             raise PretaskError(
                 f"cannot {what} ({_first_line(fault)}): give the --ray-address of one that `ray start --head` started"
             ) from None
-        finally:
-            # Ray sets its own, which would end the study without saving.
-            signal.signal(signal.SIGTERM, handler)
 
     def _describe(self, machines: Sequence[dict[str, float]]) -> str:
         """Return what the cluster has and what a trial takes of it.
@@ -183,6 +181,30 @@ def _work(trial: Trial, place: _Place) -> Answer:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all GPUs in sight of a task that was given none
     place.take()
     return make(trial)
+
+
+@contextmanager
+def _mark(folder: Path) -> Iterator[Path]:
+    """Put a file into a study's folder, by which other machines know that they see it.
+
+    Raises:
+        PretaskError: the folder cannot be written.
+    """
+    try:
+        mark = tempfile.NamedTemporaryFile(dir=folder.resolve(), prefix=".seen-by-all-")  # noqa: SIM115
+    except OSError as fault:
+        raise unwritable(folder, fault) from fault
+    with mark:
+        yield Path(mark.name)
+
+
+@contextmanager
+def _sigterm_as_it_is() -> Iterator[None]:
+    """Keep the handler of SIGTERM: Ray sets its own, which would end the study without saving."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _import_ray() -> Any:
