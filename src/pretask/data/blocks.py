@@ -33,11 +33,11 @@ class Blocks:
         whoever is given a part of each batch, as ranks are, reads a part of the lanes.
         """
         rows = torch.randperm(len(self.of), generator=draws)
-        found, of = self.of.unique(return_inverse=True)
+        found, of = self.of.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         place = torch.randperm(len(found), generator=draws)
         order = rows[place[of[rows]].argsort(stable=True)][: steps * batch_size]
         lanes = min(self.at_once, batch_size, len(found))
         ends = [batch_size * lane // lanes for lane in range(lanes + 1)]
         shares = [end - start for start, end in pairwise(ends)]
-        parts = order.split([steps * share for share in shares])
+        parts = torch.split(order, [steps * share for share in shares])
         return torch.cat([part.view(steps, share) for part, share in zip(parts, shares, strict=True)], dim=1)

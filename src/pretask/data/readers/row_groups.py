@@ -42,7 +42,7 @@ class RowGroups:
         self.files, self.column, self.folder, self.origin = tuple(files), column, folder, origin
         self.footers = [_footer(file) for file in files]
         self.places = [(f, g) for f, footer in enumerate(self.footers) for g in range(footer.num_row_groups)]
-        sizes = [self.footers[f].row_group(g).num_rows for f, g in self.places]
+        sizes: list[int] = [self.footers[f].row_group(g).num_rows for f, g in self.places]
         self.starts = [0, *accumulate(sizes)]
         self._forget()
 
