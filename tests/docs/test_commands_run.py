@@ -61,10 +61,11 @@ def typed(page: Path) -> list[list[str]]:
     """Return the commands of a page that are whole, those in its text with a run in place of RUN."""
     found = []
     for tokens in commands(page):
-        word = next((word for word in RUN_STANDS_FOR if word in tokens), "")
+        resumed = "--resume" in tokens  # takes all settings from a run with labels
+        word = next((word for word in RUN_STANDS_FOR if word in tokens and not resumed), "")
         run = f"runs/{RUN_STANDS_FOR.get(word, 'sla-photos-seed0')}"
         named = [run if token == "RUN" else token for token in tokens]
-        found.append([*named, "--data", "photos"] if tokens[0] == "train" and "RUN" in tokens else named)
+        found.append([*named, "--data", "photos"] if word == "train" and "RUN" in tokens else named)
     return found
 
 

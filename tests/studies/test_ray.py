@@ -25,7 +25,7 @@ from pretask.training.run_folder import versions
 pytest.importorskip("ray", reason="needs the extra ray")
 
 SMALL = {
-    "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 40, "batch_size": 20, "eval_every": 20,
+    "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 240, "batch_size": 20, "eval_every": 20,
     "threads": 1, "device": "cpu", "name": "study",
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pretask.backbones import create_backbone
 from pretask.methods import GATES, METHODS, GateOptions, Method, MethodParts, create_method
 from pretask.methods.auxiliary import AuxiliaryTasks
+from pretask.methods.distilled import DistilledJointLabels
 from pretask.methods.dropout import FeatureDropout
 from pretask.methods.fixmatch import FixMatch
 from pretask.methods.multi_view import MultiViewMethod
@@ -45,6 +46,13 @@ def build(case: str, first: int = 0) -> Method:
         method.embed_changed = lambda images: (
             method.encoder(images),
             [(torch.arange(len(images)) + first) * 5 % task.num_labels for task in method.pretexts],
+        )
+    elif isinstance(method, DistilledJointLabels) and method.drawn is not None:
+        others = (torch.arange(9) + first) * 5 % (method.encoder.num_labels - 1) + 1
+        pairs = torch.stack((torch.zeros_like(others), others), 1)  # the plain view and another
+        method.encoder.drawn_views = lambda images, count, with_first: (
+            method.encoder.transform(images.repeat_interleave(2, dim=0), pairs[: len(images)].flatten()),
+            pairs[: len(images)].flatten(),
         )
     elif isinstance(method, MultiViewMethod) and method.drawn is not None:
         labels = [(torch.arange(n) + first) * 5 % method.encoder.num_labels for n in range(9)]

@@ -103,8 +103,8 @@ def _wrong_key(content: dict[str, Any]) -> str | None:
         return "channels"
     if content["inferences"] and content["inference"] not in content["inferences"]:
         return "inference"
-    counts = content["facts"].get("class_counts")
-    if counts is not None and not (_all(counts, _is_count) and len(counts) == len(content["class_names"])):
+    counts, names = content["facts"].get("class_counts"), content["class_names"]
+    if counts is not None and not (_all(counts, _is_count) and len(counts) == (len(names) or len(counts))):
         return "facts"
     return None
 
