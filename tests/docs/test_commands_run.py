@@ -34,7 +34,7 @@ MEASURED_IN_SMALL = {
     "--rounds": "2", "--threads": "1", "--backbone": "resnet8", "--batch-size": "4", "--image-size": "16",
 }  # fmt: skip
 RUN_STANDS_FOR = {
-    "train": "simclr-photos-seed0",
+    "--init": "simclr-photos-seed0",
     "knn": "simclr-photos-seed0",
     "few-shot": "simclr-photos-seed0",
 }
@@ -61,11 +61,10 @@ def typed(page: Path) -> list[list[str]]:
     """Return the commands of a page that are whole, those in its text with a run in place of RUN."""
     found = []
     for tokens in commands(page):
-        resumed = "--resume" in tokens  # takes all settings from a run with labels
-        word = next((word for word in RUN_STANDS_FOR if word in tokens and not resumed), "")
+        word = next((word for word in RUN_STANDS_FOR if word in tokens), "")
         run = f"runs/{RUN_STANDS_FOR.get(word, 'sla-photos-seed0')}"
         named = [run if token == "RUN" else token for token in tokens]
-        found.append([*named, "--data", "photos"] if word == "train" and "RUN" in tokens else named)
+        found.append([*named, "--data", "photos"] if "--init" in tokens and "RUN" in tokens else named)
     return found
 
 
