@@ -48,12 +48,10 @@ from pretask.studies.trials import make
 
 class WithAChild(Toy):
     def work(self):
-        child = os.fork()  # as worker processes of a loader are
-        if child == 0:
-            time.sleep(60)
-            os._exit(0)
-        print(child, flush=True)
+        if os.fork() == 0:  # as worker processes of a loader are
+            print(os.getpid(), flush=True)
         time.sleep(60)
+        os._exit(0)
 
 make(WithAChild(Path(sys.argv[2]), "a").trial())
 """
