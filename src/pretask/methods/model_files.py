@@ -187,7 +187,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} is missing: the model card is there, the weights are not; train or export again"
         )
     try:
-        return read_tensors(path)[0]
+        return read_tensors(path, known=("format",))[0]  # which other programs write
     except DamagedFile as fault:
         raise PretaskError(
             f"{path} is damaged ({fault}): restore it, or train or export the model again"

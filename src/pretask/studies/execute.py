@@ -8,12 +8,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 
 from rich.console import Console
 
 from pretask.errors import Interrupted, PretaskError
+from pretask.redaction import without_secrets
 from pretask.training.config_files import C, override
 from pretask.training.device import available_threads
 
@@ -70,11 +72,17 @@ def check_jobs(jobs: int, at_hand: bool) -> None:
 
 def _side_by_side(todo: Sequence[Trial], jobs: int, progress: _Count) -> list[str]:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_stop_with_parent) as pool:
+    told, tell = context.Pipe(duplex=False)
+    with (
+        closing(told),
+        closing(tell),
+        ProcessPoolExecutor(jobs, context, initializer=_stop_when_told, initargs=(told,)) as pool,
+    ):
         futures = {pool.submit(_work_in_worker, trial.work): trial.name for trial in todo}
         try:
             return _gather(((futures[f], f.result) for f in as_completed(futures)), progress)
         except BaseException as error:
+            tell.close()
             pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(error, Interrupted | KeyboardInterrupt):
                 raise Interrupted("the study was stopped; the same command goes on from there") from None
@@ -98,18 +106,21 @@ def _gather(outcomes: Iterable[tuple[str, Callable[[], str]]], progress: _Count)
             raise
         except Exception as error:  # a defect or a lack of memory in one run leaves the others their chance
             reason = str(error) if isinstance(error, PretaskError) else f"{type(error).__name__}: {error}"
-            failures.append(f"{name}: {reason}")
-            progress.tell(f"{name} failed: {reason}")
+            told = without_secrets(reason)
+            failures.append(f"{name}: {told}")
+            progress.tell(f"{name} failed: {told}")
     return failures
 
 
-def _stop_with_parent() -> None:
-    """In a worker: stop as on SIGTERM, with a checkpoint, when the process that runs the study is gone."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+def _stop_when_told(told: Connection) -> None:
+    """In a worker: stop as on SIGTERM, with a checkpoint, when the other end of the pipe is closed.
+
+    The process that runs the study holds that end: it closes it to stop its workers, and the system does when it is
+    gone.
+    """
 
     def watch() -> None:
-        wait([parent.sentinel])
+        wait([told])
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -12,9 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretask.data.decode import unreadable
 from pretask.data.raw import SPLITS, RawData, check_has_images, split_of
 from pretask.data.readers.columns import Column, TableSplit, choose_columns, item_bytes, labelled_tables
+from pretask.documents import one_line
 from pretask.errors import PretaskError
+
+_FAULTS = (OSError, ValueError, pa.ArrowException)  # ValueError: names that are no UTF-8
 
 
 class ArrowItems:
@@ -31,8 +35,12 @@ class ArrowItems:
 
     def __getitem__(self, i: int) -> bytes:
         chunk = bisect_right(self.starts, i) - 1
-        cell = self.chunks[chunk][i - self.starts[chunk]].as_py()
-        return item_bytes(cell, self.folder, f"row {i} of {self.origin}")
+        what = f"row {i} of {self.origin}"
+        try:
+            cell = self.chunks[chunk][i - self.starts[chunk]].as_py()
+        except _FAULTS as fault:
+            raise unreadable(what, fault) from fault
+        return item_bytes(cell, (self.folder,), what)
 
 
 def find_tables(folder: Path) -> dict[str, list[Path]]:
@@ -83,7 +91,7 @@ def read_tables(tables: Mapping[str, Sequence[Path]], name: str, folder: Path) -
 def _schema(file: Path) -> pa.Schema:
     try:
         return pq.read_schema(file)
-    except (OSError, pa.ArrowException) as fault:
+    except _FAULTS as fault:
         raise _broken(file, fault) from fault
 
 
@@ -95,13 +103,13 @@ def _read(files: Sequence[Path], columns: list[str]) -> pa.Table:
             raise PretaskError(f"{file} has no column '{min(missing)}', which other files of the set have")
         try:
             tables.append(pq.read_table(file, columns=columns))
-        except (OSError, pa.ArrowException) as fault:
+        except _FAULTS as fault:
             raise _broken(file, fault) from fault
     return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _broken(file: Path, fault: Exception) -> PretaskError:
-    reason = str(fault).split("\n", 1)[0].rstrip(". ")
+    reason = one_line(fault).rstrip(". ")
     return PretaskError(f"cannot read {file} ({reason}): it is damaged or no parquet file; fetch it again")
 
 
@@ -117,7 +125,7 @@ def _columns(schema: pa.Schema) -> list[Column]:
 def _column(field: pa.Field, feature: Any) -> Column:
     declared = feature.get("_type") if isinstance(feature, dict) else None
     if declared == "ClassLabel":
-        return Column(field.name, "class", tuple(feature.get("names", ())))
+        return Column(field.name, "class", _class_names(feature))
     if declared == "Image" or _holds_bytes(field.type):
         return Column(field.name, "image")
     if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
@@ -131,9 +139,14 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
     """What the `datasets` library wrote about the columns, {} where nothing can be read."""
     try:
         found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _class_names(feature: dict[str, Any]) -> tuple[str, ...]:
+    names = feature.get("names", ())
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
