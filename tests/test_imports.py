@@ -16,7 +16,7 @@ import pretask
 
 SOURCE = Path(pretask.__file__).parent
 FLOORS = (
-    {"errors", "registry", "files", "documents", "sealed", "tensor_files", "statistics"},
+    {"errors", "registry", "files", "documents", "sealed", "tensor_files", "redaction", "statistics"},
     {"pretexts", "losses", "backbones", "attacks"},
     {"methods"},
     {"pretraining"},

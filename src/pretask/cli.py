@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import cyclopts
 
 from pretask import commands  # registers all commands with the application
 from pretask.app import app
-from pretask.errors import Interrupted, PretaskError
+from pretask.errors import Interrupted, PretaskError, printable
+from pretask.redaction import without_secrets
 
 __all__ = ["app", "commands", "main"]
 
@@ -18,8 +22,12 @@ __all__ = ["app", "commands", "main"]
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code: 0, 2 for a fault the user can mend, 130 when stopped."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # names of files can hold what a terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(tokens, exit_on_error=False, print_error=False)
+        with _sigterm_as_ctrl_c():
+            app(tokens, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         _fail(" ".join(str(error).split()))
     except PretaskError as error:
@@ -31,8 +39,23 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let what clusters send before they kill end the work as Ctrl-C does: files stay whole."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = None
+    with suppress(ValueError):  # not the main thread: signals stay with the application
+        before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
 def _fail(message: str, code: int = 2) -> NoReturn:
-    # Names of files are part of messages and can hold line breaks and commands to a terminal.
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    sys.stderr.write(f"pretask: {shown}\n")
+    sys.stderr.write(f"pretask: {printable(without_secrets(message))}\n")
     sys.exit(code)

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST_NAME = 100
+
 
 class PretaskError(Exception):
     """A fault in what was given, not in the program; the command line prints it and exits with code 2."""
+
+    def __str__(self) -> str:
+        """Return the message, on one line whatever names of files or classes are part of it."""
+        return printable(super().__str__())
 
 
 class MissingExtra(PretaskError):
@@ -27,12 +33,18 @@ class MissingExtra(PretaskError):
         return MissingExtra, self._arguments  # a worker process hands it to its parent
 
 
+def printable(text: str) -> str:
+    """Return a text with line breaks, and what would command a terminal, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> PretaskError:
     """Return the error for a name that is not among `allowed`, with the nearest one where there is any."""
     names = sorted(allowed)
     close = get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ""
-    return PretaskError(f"unknown {kind} '{given}'{hint} (known: {', '.join(names)})")
+    shown = given if len(given) <= _LONGEST_NAME else f"{given[:_LONGEST_NAME]}…"
+    return PretaskError(f"unknown {kind} '{shown}'{hint} (known: {', '.join(names)})")
 
 
 class Interrupted(Exception):

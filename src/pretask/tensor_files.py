@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pretask.documents import one_line
 from pretask.files import write_atomically
 
 CHECKSUM = "sha256"
@@ -43,11 +44,15 @@ def write_tensors(
     write_atomically(path, lambda temporary: save_file(dict(tensors), temporary, metadata=told), keep)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, known: Collection[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return what `write_tensors` wrote: tensors on the CPU, and metadata without the checksum.
 
+    Args:
+        path: of the file.
+        known: names that metadata may have beside the checksum's: one that is not known may be that, misspelt.
+
     Raises:
-        DamagedFile: no such file, not safetensors, or content that its checksum does not fit.
+        DamagedFile: no such file, not safetensors, unknown metadata, or content that its checksum does not fit.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -56,10 +61,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise DamagedFile("it is missing") from None
     except OSError as error:
-        raise DamagedFile(error.strerror or str(error)) from error
+        raise DamagedFile(one_line(error)) from error
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise DamagedFile(" ".join(str(error).split())) from error
+        raise DamagedFile(one_line(error)) from error
     written = metadata.pop(CHECKSUM, None)
+    if unknown := metadata.keys() - set(known):
+        raise DamagedFile(f"it has metadata of another kind, {min(unknown)[:80]!r}")
     if written is not None and written != checksum(tensors, metadata):
         raise DamagedFile("its content does not fit its checksum")
     return tensors, metadata

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import sys
 import zipfile
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -142,27 +144,138 @@ def test_damaged_files_and_other_formats_are_told(tmp_path: Path, format: str) -
         export_model(run, tmp_path / "other", format="onx")
 
 
-def test_a_program_that_holds_other_objects_is_not_unpickled(tmp_path: Path) -> None:
-    """The file of an attacker: a pickle that writes a file, in place of the constants."""
-    folder = export_model(untrained_run(tmp_path / "run"), tmp_path / "out", "single", "torch-export")
-    file, marker = folder / "model.pt2", tmp_path / "was-run"
+@pytest.fixture(scope="module")
+def program(tmp_path_factory) -> dict[str, bytes]:
+    """The entries of a program's archive."""
+    top = tmp_path_factory.mktemp("program")
+    folder = export_model(untrained_run(top / "run"), top / "out", "single", "torch-export")
+    with zipfile.ZipFile(folder / "model.pt2") as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
-    class Attack:
-        def __reduce__(self):
-            return Path.touch, (marker,)
 
-    bad = io.BytesIO()
-    torch.save(Attack(), bad)
-    with zipfile.ZipFile(file) as archive:
-        content = {name: archive.read(name) for name in archive.namelist()}
-    pickled = [name for name, data in content.items() if data[:2] == b"PK"]
-    assert pickled, sorted(content)
-    with zipfile.ZipFile(file, "w") as archive:
+def write_program(folder: Path, content: dict[str, bytes]) -> Path:
+    """Write entries as the program of an export."""
+    untrained_run(folder)
+    (folder / "model.safetensors").unlink()
+    with zipfile.ZipFile(folder / "model.pt2", "w") as archive:
         for name, data in content.items():
-            archive.writestr(name, bad.getvalue() if name in pickled else data)
+            archive.writestr(name, data)
+    return folder
+
+
+class Attack:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+def pickled_inputs(content: dict[str, bytes], marker: Path) -> None:
+    stream = io.BytesIO()
+    torch.save(Attack(marker), stream)
+    (inputs,) = [name for name in content if "sample_inputs" in name]
+    content[inputs] = stream.getvalue()
+
+
+def pickled_constant(content: dict[str, bytes], marker: Path) -> None:
+    config = "archive/data/constants/model_constants_config.json"
+    told = json.loads(content[config])
+    next(iter(told["config"].values())).update(path_name="opaque_obj_0", use_pickle=True)
+    content[config] = json.dumps(told).encode()
+    content["archive/data/constants/opaque_obj_0"] = pickle.dumps(Attack(marker))
+
+
+def pickled_weight(content: dict[str, bytes], marker: Path) -> None:
+    config = "archive/data/weights/model_weights_config.json"
+    told = json.loads(content[config])
+    next(iter(told["config"].values())).update(use_pickle=True)
+    content[config] = json.dumps(told).encode()
+
+
+def library(content: dict[str, bytes], marker: Path) -> None:
+    content["archive/data/aotinductor/model/model.so"] = b"\x7fELF"
+
+
+def edited(change):
+    @wraps(change)
+    def edit(content: dict[str, bytes], marker: Path) -> None:
+        graph = json.loads(content["archive/models/model.json"])
+        change(graph, marker)
+        content["archive/models/model.json"] = json.dumps(graph).encode()
+
+    return edit
+
+
+@edited
+def evaluated_size(graph: dict, marker: Path) -> None:
+    sizes = next(
+        value["sizes"]
+        for value in graph["graph_module"]["graph"]["tensor_values"].values()
+        if any("as_expr" in size for size in value["sizes"])
+    )
+    sizes[0]["as_expr"]["expr_str"] = f"__import__('pathlib').Path({str(marker)!r}).touch()"
+
+
+@edited
+def foreign_function(graph: dict, marker: Path) -> None:
+    graph["graph_module"]["graph"]["nodes"][-1]["target"] = "torch.os.remove"
+
+
+@edited
+def writing_operation(graph: dict, marker: Path) -> None:
+    graph["graph_module"]["graph"]["nodes"][-1]["target"] = "torch.ops.aten.from_file.default"
+
+
+@edited
+def code_in_a_name(graph: dict, marker: Path) -> None:
+    images = graph["graph_module"]["graph"]["inputs"][-1]["as_tensor"]
+    images["name"] += f"=__import__('pathlib').Path({str(marker)!r}).touch()"
+
+
+@edited
+def imported_type(graph: dict, marker: Path) -> None:
+    signature = graph["graph_module"]["module_call_graph"][0]["signature"]
+    signature["in_spec"] = '[1, {"__enum__": true, "fqn": "antigravity:x", "name": "y"}]'
+
+
+@edited
+def guard(graph: dict, marker: Path) -> None:
+    graph["guards_code"] = [f"open({str(marker)!r}, 'w')"]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pickled_inputs, pickled_constant, pickled_weight, library, evaluated_size, foreign_function,
+        writing_operation, code_in_a_name, imported_type, guard,
+    ],
+    ids=lambda attack: attack.__name__,
+)  # fmt: skip
+def test_a_program_that_holds_anything_but_tensors_and_operations_is_refused(
+    tmp_path: Path, program, attack
+) -> None:
+    content, marker = dict(program), tmp_path / "was-run"
+    load_model(write_program(tmp_path / "good", content))
+    attack(content, marker)
     with pytest.raises(PretaskError, match="can be read safely"):
-        load_model(folder)
+        load_model(write_program(tmp_path / "bad", content))
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("format", PROGRAMS)
+def test_a_program_of_another_model_is_told(tmp_path: Path, format: str) -> None:
+    folder = export_model(untrained_run(tmp_path / "run"), tmp_path / "out", "single", format)
+    card = json.loads((folder / "model.json").read_text())
+    facts = {**card["facts"], "class_counts": None}
+    (folder / "model.json").write_text(json.dumps({**card, "class_names": ["cat", "dog"], "facts": facts}))
+    with pytest.raises(PretaskError, match=r"answers \[1, 3\] for one image.*2 classes"):
+        load_model(folder)
+    (folder / "model.json").write_text(json.dumps({**card, "channels": 1, "mean": [0], "std": [1]}))
+    with pytest.raises(PretaskError, match="cannot be run"):
+        load_model(folder)
 
 
 def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -20,12 +21,20 @@ IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 )
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read, whatever a file is called. Others are not tried: for some, Pillow would start other programs."""
+MAX_BYTES = 2**30
+"""Of an image file."""
+MAX_PIXELS = 2 * 89_478_485
+"""Of an image, where Pillow too refuses by default: a small file can tell of a picture that fills the memory."""
+
 _GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
 _TURNED_BY_EXIF = frozenset((5, 6, 7, 8))  # orientations that swap height and width
 _EXIF_ORIENTATION = 0x0112
 _DECODE_FAULTS = (
     OSError,
     SyntaxError,  # what Pillow raises for a broken PNG chunk
+    TypeError,  # … and for a number of another kind in a TIFF's directory
     ValueError,
     EOFError,
     struct.error,
@@ -65,6 +74,19 @@ def _plain(reason: object) -> str:
     return str(reason).split("\n", 1)[0].rstrip(". ") or type(reason).__name__
 
 
+def read_file(path: Path, what: str) -> bytes:
+    """Return the content of an image file.
+
+    Raises:
+        UnreadableImageError: no such file, one that is no regular file, or one of more than `MAX_BYTES`.
+    """
+    try:
+        _check_file(path)
+        return path.read_bytes()
+    except (OSError, ValueError) as fault:  # ValueError: a path that no file can have
+        raise unreadable(what, getattr(fault, "strerror", None) or fault) from fault
+
+
 def read_header(source: Path | bytes, what: str) -> Header:
     """Return size and channels without decoding the pixels.
 
@@ -73,7 +95,9 @@ def read_header(source: Path | bytes, what: str) -> Header:
     """
     stream: Path | BinaryIO = source if isinstance(source, Path) else io.BytesIO(source)
     try:
-        with Image.open(stream) as image:
+        if isinstance(source, Path):
+            _check_file(source)
+        with _open(stream) as image:
             width, height = image.size
             if _orientation(image) in _TURNED_BY_EXIF:
                 width, height = height, width
@@ -88,7 +112,7 @@ def decode(
     """Decode one image file.
 
     Args:
-        encoded: a file's content, in any format that Pillow reads.
+        encoded: a file's content, in one of `FORMATS`.
         channels: 1, 3, or None for the image's own (grey modes 1, everything else 3; alpha is dropped).
         what: how the image is called in an error.
         at_least: (height, width) that is enough: a JPEG is decoded at a half, a quarter or an eighth of its size
@@ -98,15 +122,32 @@ def decode(
         uint8 tensor [C, H, W], turned upright as its EXIF data say.
 
     Raises:
-        UnreadableImageError: the bytes are no image, or end too early.
+        UnreadableImageError: the bytes are no image, end too early, or tell of more than `MAX_PIXELS`.
     """
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with _open(io.BytesIO(encoded)) as image:
             if at_least is not None:
                 _reduce(image, at_least)
             return _to_tensor(image, channels)
     except _DECODE_FAULTS as fault:
         raise unreadable(what, fault) from fault
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what would never end, such as a pipe, or could fill the memory."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no regular file")
+    if status.st_size > MAX_BYTES:
+        raise OSError(f"it has {status.st_size:,} bytes, more than {MAX_BYTES:,}")
+
+
+def _open(stream: Path | BinaryIO) -> Image.Image:
+    image = Image.open(stream, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise OSError(f"it has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
+    return image
 
 
 def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:

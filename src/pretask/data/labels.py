@@ -67,7 +67,10 @@ def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
     if array.dtype.kind in "bui":
         return array.astype(np.int64)
     if array.dtype.kind in "SU":
-        return array.astype(str)
+        try:
+            return array.astype(str)
+        except UnicodeDecodeError:
+            raise PretaskError(f"{what} are bytes that are no text: give strings, or whole numbers") from None
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise PretaskError(
             f"{what} hold NaN at row {int(np.isnan(array).argmax())}: remove or label that row"
@@ -96,6 +99,10 @@ def _from_integers(
     columns: Mapping[str, np.ndarray[Any, Any]], where: str, class_names: Sequence[str] | None
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     highest = max(int(column.max(initial=-1)) for column in columns.values())
+    if not class_names and highest >= len(columns["train"]):  # too many to be named, perhaps
+        present = set(columns["train"].tolist())
+        missing = next(i for i in range(highest + 1) if i not in present)
+        raise _without_image(missing, str(missing), where)
     names = tuple(class_names) if class_names else tuple(str(i) for i in range(highest + 1))
     for split, column in columns.items():
         for wrong in (column < 0, column >= len(names)):
@@ -109,11 +116,15 @@ def _from_integers(
     counts = np.bincount(columns["train"], minlength=len(names))
     if (counts == 0).any():
         missing = int((counts == 0).argmax())
-        raise PretaskError(
-            f"class {missing} ('{names[missing]}') of {where} has no train image: "
-            f"number the classes 0..N-1 without gaps, or give the labels as strings"
-        )
+        raise _without_image(missing, names[missing], where)
     return {split: torch.from_numpy(column) for split, column in columns.items()}, names
+
+
+def _without_image(number: int, name: str, where: str) -> PretaskError:
+    return PretaskError(
+        f"class {number} ('{name}') of {where} has no train image: "
+        f"number the classes 0..N-1 without gaps, or give the labels as strings"
+    )
 
 
 def _check_several(num_classes: int, where: str) -> None:

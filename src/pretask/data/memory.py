@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import torch
@@ -13,6 +14,14 @@ from pretask.data.survey import Bad
 
 MEMORY_LIMIT = 512 * 2**20
 """Bytes of decoded images up to which a data set is kept decoded."""
+
+
+def physical_memory() -> int:
+    """Return the bytes of memory that this machine has; where it does not tell, more than any has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # AttributeError: no POSIX
+        return 2**63
 
 
 def decode_into_memory(

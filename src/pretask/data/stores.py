@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pretask.data.blocks import Blocks
-from pretask.data.decode import Header, decode, read_header, unreadable
+from pretask.data.decode import Header, decode, read_file, read_header
 
 Indices = Sequence[int] | Tensor
 
@@ -139,11 +139,8 @@ class FileImages(ImageStore):
         return self.folder / self.paths[i]
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
-        try:
-            encoded = self.path(i).read_bytes()
-        except OSError as fault:
-            raise unreadable(str(self.path(i)), fault.strerror or fault) from fault
-        return decode(encoded, self.channels, str(self.path(i)), at_least)
+        path = self.path(i)
+        return decode(read_file(path, str(path)), self.channels, str(path), at_least)
 
     def header(self, i: int) -> Header:
         return read_header(self.path(i), str(self.path(i)))

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from pretask.documents import one_line
 from pretask.errors import PretaskError, unknown_name
 from pretask.export import onnx_model, program
+from pretask.export.program import example
 from pretask.files import write_json
 from pretask.methods import Classifier, ModelCard, load_classifier, read_card, save_model
 
@@ -88,4 +91,20 @@ def load_model(folder: Path | str, inference: str | None = None) -> nn.Module:
             f"{folder} is an export of inference '{card.inference}' alone, not of '{inference}': drop --inference, "
             "or export that one"
         )
-    return found.read(folder, card)
+    model = found.read(folder, card)
+    _check_answer(model, card, folder / found.file)
+    return model
+
+
+@torch.no_grad()
+def _check_answer(model: nn.Module, card: ModelCard, path: Path) -> None:
+    """Refuse a file whose model does not answer as the card says."""
+    try:
+        shape = tuple(model(example(card, count=1)).shape)
+    except Exception as fault:  # of either runtime, whose errors have no common class
+        raise PretaskError(f"{path} cannot be run ({one_line(fault)}): export the model again") from fault
+    if shape != (1, len(card.class_names)):
+        raise PretaskError(
+            f"{path} answers {list(shape)} for one image, model.json speaks of {len(card.class_names)} classes: "
+            "both files must come from the same export"
+        )

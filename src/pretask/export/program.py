@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from pretask.errors import PretaskError
+from pretask.export.program_archive import vetted
 from pretask.files import write_atomically
 from pretask.methods import Classifier, ModelCard
 
@@ -49,7 +50,7 @@ def write(folder: Path, classifier: Classifier, card: ModelCard) -> None:
 
 
 def read(folder: Path, card: ModelCard) -> nn.Module:
-    """Read the program; nothing in the file but tensors and the graph is let in.
+    """Read the program; nothing but tensors and a graph of operations on tensors is let in.
 
     Raises:
         PretaskError: a damaged file, or one that holds other objects.
@@ -57,7 +58,7 @@ def read(folder: Path, card: ModelCard) -> nn.Module:
     path = folder / FILE
     try:
         with _tensors_alone():
-            return torch.export.load(path).module()
+            return torch.export.load(vetted(path)).module()
     except Exception as fault:  # archives, JSON and pickles fail in many ways
         raise PretaskError(
             f"{path} is no program that can be read safely ({_first_line(fault)}): export the model again"

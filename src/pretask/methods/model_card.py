@@ -15,6 +15,7 @@ from pretask.methods.classifier import Reading
 FORMAT = 1
 CARD = "model.json"
 _LARGEST_SIDE = 8192
+_LONGEST_TEXT = 1000
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
 
 
 def _is_number(value: Any) -> bool:

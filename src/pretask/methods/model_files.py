@@ -195,7 +195,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} is missing: restore it, or train again with another --name, or export again as safetensors"
         )
     try:
-        return read_tensors(path)[0]
+        return read_tensors(path, known=("format",))[0]  # which other programs write
     except DamagedFile as fault:
         raise PretaskError(
             f"{path} is damaged ({fault}): restore it, or train or export the model again"

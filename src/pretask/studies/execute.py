@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pretask.errors import Interrupted
 from pretask.files import make_folder
+from pretask.redaction import without_secrets
 from pretask.studies.executors.base import Executor
 from pretask.studies.trials import Answer, Trial
 from pretask.studies.view import StudyView
@@ -121,8 +122,9 @@ class _Round:
             self._queue.appendleft((trial, 0.0))
 
     def _fail(self, trial: Trial, reason: str) -> None:
-        self._failures.append(f"{trial.name}: {reason}")
-        self._view.ended(trial, reason, failed=True)
+        told = without_secrets(reason)
+        self._failures.append(f"{trial.name}: {told}")
+        self._view.ended(trial, told, failed=True)
 
 
 @contextmanager

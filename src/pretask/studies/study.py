@@ -22,7 +22,7 @@ from pretask.studies.variants import Variant, parse_variants
 from pretask.training.config_files import C, override
 from pretask.training.device import hardware, resolve_device
 from pretask.training.ranges import check_ranges
-from pretask.training.run_folder import RunFolder, describe_environment
+from pretask.training.run_folder import RunFolder, describe_environment, folder_name
 
 
 class Study(ABC, Generic[C]):
@@ -75,7 +75,7 @@ class Study(ABC, Generic[C]):
         work = self.work()
         self.plan = make_plan(self.config, self.variants, self.seeds, work if equal_compute else None)
         session = self.config.session
-        self.folder = Path(session.runs) / (session.name or f"{self.prefix}-{self.data_name}")
+        self.folder = Path(session.runs) / folder_name(session.name, f"{self.prefix}-{self.data_name}")
         trials = self.trials(_with_threads(self.config, executor.threads))
         if console is not None:
             self._announce(trials, console)

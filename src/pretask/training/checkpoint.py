@@ -95,7 +95,7 @@ def load_tree(path: Path) -> Any:
     Raises:
         DamagedFile: no such file, or not what was written.
     """
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(path, known=(_TREE,))
     try:
         return _unpack(json.loads(metadata[_TREE]), tensors)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

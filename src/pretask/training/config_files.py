@@ -15,6 +15,7 @@ import yaml
 from pretask.documents import read_yaml
 from pretask.errors import PretaskError, unknown_name
 from pretask.files import write_atomically
+from pretask.redaction import without_known_secrets
 from pretask.training.config import DECIDED_AT_START, MAY_DIFFER_ON_RESUME, RunConfig
 from pretask.training.episodes_config import ONLY_HERE as ONLY_IN_EPISODES
 from pretask.training.episodes_config import FewShotConfig
@@ -66,7 +67,7 @@ def build_config(kind: type[C], values: Mapping[str, Any], source: str = "the co
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise unknown_name(f"key in {source}", str(key)[:80], known)
+            raise unknown_name(f"key in {source}", str(key), known)
         checked[key] = _checked(key, value, known[key], source)
     sections = {
         name: section(**{f.name: checked[f.name] for f in fields(section) if f.name in checked})
@@ -158,9 +159,20 @@ def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
     for option in options:
         accepted, converted = _convert(value, option)
         if accepted:
+            _refuse_secret(key, converted, source)
             return converted
     allowed = " or ".join(_describe(option) for option in options)
     raise PretaskError(f"{key} = {_shown.repr(value)} in {source} is not allowed: give {allowed}")
+
+
+def _refuse_secret(key: str, value: Any, source: str) -> None:
+    """Settings are written down, passwords and tokens are not."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and without_known_secrets(text) != text:
+            raise PretaskError(
+                f"{key} in {source} holds a password or token, and settings are written down: "
+                "take it out; for the Hugging Face Hub type `hf auth login`"
+            )
 
 
 def _convert(value: Any, hint: Any) -> tuple[bool, Any]:

@@ -138,9 +138,7 @@ def fit(
                     display.step(position.step, means, (position.images - seen) / (now - started))
                 if stop_requested():
                     checkpoint()
-                    raise Interrupted(
-                        f"stopped after step {position.step} of {total}; the same command goes on from there"
-                    )
+                    raise _interrupted(position, total)
                 if _due_within_epoch(session, position.step, now - saved_at, accelerator):
                     checkpoint()
                     saved_at = time.perf_counter()
@@ -180,7 +178,15 @@ def fit(
             ):
                 checkpoint()
                 saved_at = time.perf_counter()
+        if (
+            stop_requested()
+        ):  # in the last epoch's validation: what is left is no training, but takes its time
+            raise _interrupted(position, total)
     return evaluated, position
+
+
+def _interrupted(position: Position, total: int) -> Interrupted:
+    return Interrupted(f"stopped after step {position.step} of {total}; the same command goes on from there")
 
 
 def _due_within_epoch(session: SessionConfig, step: int, since: float, accelerator: Accelerator) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pretask.errors import PretaskError
 from pretask.files import make_folder, remove_unfinished, unwritable, write_atomically, write_json
+from pretask.redaction import arguments_without_secrets
 from pretask.sealed import read_sealed
 from pretask.training.checkpoint import Checkpoints
 from pretask.training.config import SessionConfig
@@ -116,9 +117,23 @@ class RunFolder:
 
 
 def run_name(session: SessionConfig, method: str, data: str) -> str:
-    """Return the run's folder name: as given, or made of method, data and seed."""
-    default = f"{method}-{data}-seed{session.seed}"
-    return session.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in default)
+    """Return the run's folder name: as given, or made of method, data and seed; see `folder_name`."""
+    return folder_name(session.name, f"{method}-{data}-seed{session.seed}")
+
+
+def folder_name(given: str | None, default: str) -> str:
+    """Return a given name, or a default one without signs that a file system may refuse.
+
+    Raises:
+        PretaskError: the given name is not that of one folder.
+    """
+    if not given:
+        return "".join(c if c.isalnum() or c in "-_." else "-" for c in default)
+    if given in (".", "..") or {"/", "\\"} & set(given):
+        raise PretaskError(
+            f"--name {given} is not the name of one folder: type one without / and \\, and --runs for where it lies"
+        )
+    return given
 
 
 def describe_environment(hardware: dict[str, str | int]) -> dict[str, Any]:
@@ -140,9 +155,10 @@ def versions() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """Return the command that started this process, as one would type it."""
+    """Return the command that started this process, as one would type it, without secrets."""
     program = Path(sys.argv[0]).name
-    return shlex.join(["pretask" if program in ("pretask", "__main__.py") else program, *sys.argv[1:]])
+    shown = "pretask" if program in ("pretask", "__main__.py") else program
+    return shlex.join([shown, *arguments_without_secrets(sys.argv[1:])])
 
 
 def _commit() -> str | None:

@@ -66,12 +66,17 @@ def _tensor(array: Any, what: str) -> Tensor:
     found = np.asarray(array)
     if found.dtype.kind not in "uif":
         raise PretaskError(f"{what} are {found.dtype}: pixels must be uint8, or floating point in [0, 1]")
+    if found.dtype.itemsize > 8:
+        raise PretaskError(f"{what} are {found.dtype}: pixels must be uint8, or floating point in [0, 1]")
+    native = found.astype(found.dtype.newbyteorder("="), copy=False)
     # Arrays read from files can be read-only, which torch warns about.
-    return torch.from_numpy(found if found.flags.writeable else found.copy())
+    return torch.from_numpy(native if native.flags.writeable else native.copy())
 
 
 def _channels_first(images: Tensor, what: str) -> Tensor:
     shape = tuple(images.shape)
+    if 0 in shape[1:]:
+        raise PretaskError(f"{what} have shape {shape}: images without pixels cannot be told apart")
     if images.ndim == 3:
         return images.unsqueeze(1)
     if images.ndim != 4:

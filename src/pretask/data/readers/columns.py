@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pretask.data.blocks import Blocks
-from pretask.data.decode import unreadable
+from pretask.data.decode import read_file, unreadable
 from pretask.data.images import LabelledImages
 from pretask.data.labels import check_count, encode_labels
 from pretask.data.raw import RawData
@@ -63,23 +63,36 @@ def labelled_tables(splits: Mapping[str, TableSplit], class_names: Sequence[str]
     return RawData(name, found, names, notes=notes)
 
 
-def item_bytes(item: Any, folder: Path, what: str) -> bytes:
+def item_bytes(item: Any, folders: Sequence[Path] | None, what: str) -> bytes:
     """Return the encoded image of a table cell: bytes, or a struct of bytes and path.
 
+    Args:
+        item: the cell.
+        folders: below which a file must lie that the cell points to, the first being what paths are relative to; None
+            lets in any.
+        what: how the cell is called in an error.
+
     Raises:
-        UnreadableImageError: the cell is empty, or the file that it points to cannot be read.
+        UnreadableImageError: the cell is empty, or the file that it points to lies elsewhere or cannot be read.
     """
     if isinstance(item, Mapping):
-        if item.get("bytes") is None and item.get("path"):
-            path: Path = folder / item["path"]
-            try:
-                return path.read_bytes()
-            except OSError as fault:
-                raise unreadable(f"{path}, which {what} points to", fault.strerror or fault) from fault
+        path = item.get("path")
+        if item.get("bytes") is None and isinstance(path, str) and path:
+            return _pointed(path, folders, what)
         item = item.get("bytes")
     if not isinstance(item, bytes):
         raise unreadable(what, "the cell is empty")
     return item
+
+
+def _pointed(path: str, folders: Sequence[Path] | None, what: str) -> bytes:
+    told = f"{path}, which {what} points to"
+    if "\0" in path:
+        raise unreadable(told, "no file can be called so")
+    found = (folders[0] / path if folders else Path(path)).resolve()
+    if folders is not None and not any(found.is_relative_to(folder.resolve()) for folder in folders):
+        raise unreadable(told, f"it is not below {folders[0]}")
+    return read_file(found, told)
 
 
 def _choose(

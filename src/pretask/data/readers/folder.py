@@ -48,6 +48,8 @@ def read_folder(folder: Path) -> RawData:
     for where, tree in trees.values():
         _check_tree(where, tree)
     class_names = tuple(sorted(trees["train"][1].classes))
+    for name in class_names:
+        _check_text(folder, name)
     for split, (_, tree) in trees.items():
         check_same_classes(set(class_names), set(tree.classes), split, str(folder))
     if len(class_names) < 2:
@@ -73,7 +75,10 @@ def labelled_files(top: Path, where: Path, tree: Tree, class_names: Iterable[str
 def scan(folder: Path) -> Tree:
     """Find every folder that directly holds images, in sorted order; hidden ones are left out."""
     tree = Tree()
-    _scan_into(folder, "", tree, set())
+    try:
+        _scan_into(folder, "", tree, set())
+    except RecursionError:
+        raise PretaskError(f"{folder} has folders too deep in one another: {_LAYOUT}") from None
     return tree
 
 
@@ -134,6 +139,15 @@ def _check_tree(where: Path, tree: Tree) -> None:
         raise PretaskError(
             f"class folder {where / name} holds no images{kinds}: add some or remove the folder"
         )
+
+
+def _check_text(folder: Path, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8 stand in names as halves of characters
+        raise PretaskError(
+            f"the name of class folder {folder / name} is not UTF-8: rename the folder"
+        ) from None
 
 
 def unwrapped(folder: Path) -> Path:

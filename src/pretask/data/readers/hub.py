@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,16 +16,17 @@ from pretask.errors import MissingExtra, PretaskError
 class HubItems:
     """Encoded images of a `datasets.Dataset`, read from its memory-mapped files when asked for."""
 
-    def __init__(self, dataset: Any, column: str, origin: str) -> None:
+    def __init__(self, dataset: Any, column: str, origin: str, folders: Sequence[Path] | None) -> None:
         self.dataset = dataset
         self.column = column
         self.origin = origin
+        self.folders = folders
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, i: int) -> bytes:
-        return item_bytes(self.dataset[i][self.column], Path(), f"row {i} of {self.origin}")
+        return item_bytes(self.dataset[i][self.column], self.folders, f"row {i} of {self.origin}")
 
 
 def read_hub(name: str) -> RawData:
@@ -43,7 +45,7 @@ def read_hub(name: str) -> RawData:
         raise PretaskError(
             f"cannot load hf:{name} ({reason}): check the name and the network, or give downloaded files"
         ) from fault
-    return read_hub_object(found, owner_name)
+    return read_hub_object(found, owner_name, _cache_folders())
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -54,15 +56,21 @@ def is_saved_dataset(folder: Path) -> bool:
 def read_saved_dataset(folder: Path) -> RawData:
     """Read what `save_to_disk` wrote; raises as `read_hub` does."""
     datasets = _datasets(f"{folder}, a saved Hugging Face data set,")
-    return read_hub_object(datasets.load_from_disk(str(folder)), folder.resolve().name)
+    return read_hub_object(datasets.load_from_disk(str(folder)), folder.resolve().name, (folder,))
 
 
 def is_hub_object(source: Any) -> bool:
     return type(source).__module__.split(".", 1)[0] == "datasets"
 
 
-def read_hub_object(source: Any, name: str) -> RawData:
+def read_hub_object(source: Any, name: str, folders: Sequence[Path] | None = None) -> RawData:
     """Read a `datasets.Dataset`, which is all train images, or a `DatasetDict`.
+
+    Args:
+        source: the object.
+        name: of the data set.
+        folders: below which image files must lie that rows point to; None, for an object of the caller's own, lets in
+            any.
 
     Raises:
         PretaskError: there is no train split, or no usable columns.
@@ -77,14 +85,21 @@ def read_hub_object(source: Any, name: str) -> RawData:
     check_has_images(tables, name)
     image, label = choose_columns(_columns(tables["train"], datasets), name)
     order = [split for split in SPLITS if split in tables]
-    splits = {split: _table_split(tables[split], image, label, split, datasets) for split in order}
+    splits = {}
+    for split in order:
+        table, origin = tables[split], f"the {split} split"
+        encoded = table.select_columns([image.name]).cast_column(image.name, datasets.Image(decode=False))
+        labels = list(table.select_columns([label.name])[label.name])
+        splits[split] = TableSplit(HubItems(encoded, image.name, origin, folders), labels, origin)
     return labelled_tables(splits, label.class_names, name)
 
 
-def _table_split(dataset: Any, image: Column, label: Column, split: str, datasets: ModuleType) -> TableSplit:
-    encoded = dataset.select_columns([image.name]).cast_column(image.name, datasets.Image(decode=False))
-    labels = list(dataset.select_columns([label.name])[label.name])
-    return TableSplit(HubItems(encoded, image.name, f"the {split} split"), labels, f"the {split} split")
+def _cache_folders() -> tuple[Path, ...]:
+    """Return where the Hub's libraries keep what they fetch."""
+    from huggingface_hub import constants
+
+    known = (constants.HF_HOME, constants.HF_HUB_CACHE, os.environ.get("HF_DATASETS_CACHE"))
+    return tuple(Path(folder) for folder in known if folder)
 
 
 def _columns(dataset: Any, datasets: ModuleType) -> list[Column]:

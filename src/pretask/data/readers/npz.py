@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pretask.data.memory import physical_memory
 from pretask.data.raw import RawData
 from pretask.data.readers.arrays import read_arrays
+from pretask.documents import one_line
 from pretask.errors import PretaskError
 
 _KEYS = {"train": "train", "validation": "val", "test": "test"}
+_FAULTS = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,  # what zipfile raises for a compression that it does not know
+    RuntimeError,  # … and for one that is encrypted
+    tokenize.TokenError,  # what numpy raises for some headers
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_npz(path: Path) -> RawData:
     """Read `train_images` (n, H, W) or (n, H, W, 3) and `train_labels` (n, 1) or (n,); val, test alike.
 
     Raises:
-        PretaskError: the file is broken, holds pickled objects, or lacks arrays.
+        PretaskError: the file is broken, holds pickled objects, lacks arrays, or is larger than the memory.
     """
     try:
+        _check_archive(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             pairs = {
                 split: (arrays[f"{key}_images"], arrays[f"{key}_labels"])
@@ -30,12 +46,22 @@ def read_npz(path: Path) -> RawData:
                 if _has_split(arrays, key, path)
             }
             found = ", ".join(arrays.files)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
-        reason = str(fault).split("\n", 1)[0].rstrip(".")
+    except _FAULTS as fault:
+        reason = one_line(fault).rstrip(".")
         raise PretaskError(f"cannot read {path} ({reason}): write it with numpy.savez, no objects") from fault
     if "train" not in pairs:
         raise PretaskError(f"{path} has arrays {found or 'none'}: train_images and train_labels are needed")
     return replace(read_arrays(pairs, path.name), name=path.stem)
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > physical_memory():  # a small archive can tell of any size
+        raise PretaskError(
+            f"{path} unpacks to {size / 2**30:,.1f} GiB, more than the memory of this machine: "
+            "keep the images as files, in a folder of each class's name"
+        )
 
 
 def _has_split(arrays: Any, key: str, path: Path) -> bool:

@@ -16,10 +16,14 @@ import torch
 
 from pretask.data.blocks import Blocks
 from pretask.data.readers.columns import item_bytes
+from pretask.documents import one_line
 from pretask.errors import PretaskError
 
 OPEN_BYTES = 256 * 2**20
 """Bytes of row groups that each process which reads keeps at hand; one row group at least."""
+
+FAULTS = (OSError, ValueError, pa.ArrowException)
+"""What reading a damaged file raises; ValueError where names are no UTF-8."""
 
 
 class RowGroups:
@@ -52,7 +56,7 @@ class RowGroups:
     def __getitem__(self, i: int) -> bytes:
         group = bisect_right(self.starts, i) - 1
         cell = self._open(group)[i - self.starts[group]].as_py()
-        return item_bytes(cell, self.folder, f"row {i} of {self.origin}")
+        return item_bytes(cell, (self.folder,), f"row {i} of {self.origin}")
 
     def blocks(self) -> Blocks:
         """Return which rows lie in one row group, and how many groups fit into `OPEN_BYTES`."""
@@ -97,20 +101,20 @@ class RowGroups:
             # Opened for each group: an open file would be shared with processes that are forked.
             with pq.ParquetFile(file, metadata=self.footers[number]) as source:
                 return source.read_row_group(place, columns=[self.column], use_threads=False)[self.column]
-        except (OSError, pa.ArrowException) as fault:
+        except FAULTS as fault:
             raise damaged(file, fault) from fault
 
 
 def damaged(file: Path, fault: Exception) -> PretaskError:
     """Return the error for a file that is not what its name says."""
-    reason = str(fault).split("\n", 1)[0].rstrip(". ")
+    reason = one_line(fault).rstrip(". ")
     return PretaskError(f"cannot read {file} ({reason}): it is damaged or no parquet file; fetch it again")
 
 
 def _footer(file: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(file)
-    except (OSError, pa.ArrowException) as fault:
+    except FAULTS as fault:
         raise damaged(file, fault) from fault
 
 

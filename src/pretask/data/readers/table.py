@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pretask.data.raw import RawData
 from pretask.data.readers.columns import Column, TableSplit, choose_columns, labelled_tables
-from pretask.data.readers.row_groups import RowGroups, damaged
+from pretask.data.readers.row_groups import FAULTS, RowGroups, damaged
 from pretask.errors import PretaskError
 
 
@@ -38,7 +38,7 @@ def read_tables(tables: Mapping[str, Sequence[Path]], name: str, folder: Path) -
 def _schema(file: Path) -> pa.Schema:
     try:
         return pq.read_schema(file)
-    except (OSError, pa.ArrowException) as fault:
+    except FAULTS as fault:
         raise damaged(file, fault) from fault
 
 
@@ -54,7 +54,7 @@ def _labels(files: Sequence[Path], column: str) -> Any:
     for file in files:
         try:
             tables.append(pq.read_table(file, columns=[column]))
-        except (OSError, pa.ArrowException) as fault:
+        except FAULTS as fault:
             raise damaged(file, fault) from fault
     return _label_values(pa.concat_tables(tables, promote_options="permissive")[column])
 
@@ -71,7 +71,7 @@ def _columns(schema: pa.Schema) -> list[Column]:
 def _column(field: pa.Field, feature: Any) -> Column:
     declared = feature.get("_type") if isinstance(feature, dict) else None
     if declared == "ClassLabel":
-        return Column(field.name, "class", tuple(feature.get("names", ())))
+        return Column(field.name, "class", _class_names(feature))
     if declared == "Image" or _holds_bytes(field.type):
         return Column(field.name, "image")
     if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
@@ -85,9 +85,14 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
     """What the `datasets` library wrote about the columns, {} where nothing can be read."""
     try:
         found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _class_names(feature: dict[str, Any]) -> tuple[str, ...]:
+    names = feature.get("names", ())
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
