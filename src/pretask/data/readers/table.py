@@ -44,9 +44,14 @@ def _schema(file: Path) -> pa.Schema:
 
 def _check_columns(files: Sequence[Path], columns: set[str]) -> None:
     for file in files:
-        missing = columns - set(_schema(file).names)
+        names = _schema(file).names
+        missing, doubled = columns - set(names), {name for name in columns if names.count(name) > 1}
         if missing:
             raise PretaskError(f"{file} has no column '{min(missing)}', which other files of the set have")
+        if doubled:
+            raise PretaskError(
+                f"{file} has more than one column '{min(doubled)}': give each a name of its own"
+            )
 
 
 def _labels(files: Sequence[Path], column: str) -> Any:
