@@ -80,7 +80,7 @@ def ranked(study: dict[str, Any], budget: str, key: str) -> list[Row]:
 def _with_differences(rows: Sequence[Row], key: str, method: str, level: float) -> list[Row]:
     reference = next((row for row in rows if row["method"] == method and not row.get("difference")), None)
     differences = [_difference(row, reference, key, level) for row in rows]
-    adjusted = holm([difference and difference["p"] for difference in differences])
+    adjusted = holm([difference["p"] if difference else None for difference in differences])
     return [
         {**row, "difference": difference and {**difference, "adjusted_p": p}}
         for row, difference, p in zip(rows, differences, adjusted, strict=True)
