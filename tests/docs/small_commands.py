@@ -205,7 +205,7 @@ def stand_in(patch: pytest.MonkeyPatch) -> None:
             folder: Path, download: bool, name: str = name, channels: int = channels, side: int = side
         ) -> RawData:
             splits = {
-                split: _labelled(10 if split == "train" else 6, channels, side) for split in ("train", "test")
+                split: _labelled(14 if split == "train" else 6, channels, side) for split in ("train", "test")
             }
             return RawData(name, splits, CLASSES, augment="crop")
 

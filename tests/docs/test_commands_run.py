@@ -21,7 +21,7 @@ WITH_COMMANDS = [
     page for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES) if page.name != "faults.md"
 ]
 NOT_RUN = {
-    "make demo": "makes an environment; `pretask demo`, which it types, is run below",
+    "make demo": "makes an environment; `pretask demo`, which it types, is planned below and run by tests/test_cli.py",
     "make test": "this is it",
     "make lint": "a check of the code, not a part of it",
     "make types": "a check of the code, not a part of it",
@@ -95,6 +95,11 @@ def test_commands_run(page, folder, stage):
             assert len(folder.plan(tokens)) >= int(_value(tokens, "--seeds", "3"))
     if page.name in ("README.md", "photos.md"):
         assert folder.provided <= {"simclr-photos-seed0"}, "the page makes the runs that it goes on with"
+
+
+def test_the_demonstration_is_planned(folder):
+    methods = {trial.name.partition("-epochs")[0] for trial in folder.plan(["demo"])}
+    assert methods == {"baseline", "da", "mt", "sla", "sla-sd"}
 
 
 def _value(tokens: list[str], flag: str, default: str) -> str:
