@@ -78,6 +78,14 @@ def test_a_report_fits_its_window(browser, request, page, width):
         assert browser.find(outside) == [], key
 
 
+@pytest.mark.parametrize("page", ["study", "run"])
+def test_a_report_fits_its_paper(browser, request, page):
+    browser.open(request.getfixturevalue(page), width=718)  # A4 at 96 dots per inch, without margins
+    browser.show_as("print")
+    assert browser.find("document.documentElement.scrollWidth") <= 718
+    browser.show_as("")
+
+
 def test_the_policy_lets_the_pages_own_script_in(browser, study):
     browser.open(study)
     assert browser.find("document.querySelector('thead th').innerHTML") == "<button>method</button>"
