@@ -38,6 +38,7 @@ LIGHT = {
     "pretask.training.pretrain_config",
     "pretask.training.episodes_config",
     "pretask.errors",
+    "pretask.redaction",
     "pretask.flags",
     "pretask.app",
     "pretask.commands",

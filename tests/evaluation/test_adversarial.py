@@ -210,7 +210,7 @@ def test_ranks_share_the_work_and_agree(rugged, tmp_path, count):
     split = rugged.test.subset(range(count))
     data = image_data(split.images.array, split.labels.tolist(), classes=4)
     expected = Short()(Noisy(), data)
-    mp.start_processes(_on_a_rank, (tmp_path / "address", data, tmp_path), nprocs=2, start_method="fork")
+    mp.start_processes(_on_a_rank, (tmp_path / "address", data, tmp_path), nprocs=2, start_method="spawn")
     for rank in (0, 1):
         assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == expected
 

@@ -37,6 +37,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
         [sys.executable, "-m", "pretask", "compare", "--executor", "ray", "--methods", "baseline", "--seeds", "2",
          "--runs", str(folder), "--checkpoint-seconds", "0.2", *flags],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has it ignored
         env={**os.environ, "PYTHONPATH": str(Path(pretask.__path__[0]).parent)},
     )  # fmt: skip
 

@@ -83,11 +83,11 @@ def test_a_file_of_tensors_is_what_was_written(tmp_path: Path) -> None:
     tensors = {"a": torch.rand(3, 2), "b": torch.zeros(0), "c": torch.tensor(7)}
     path = tmp_path / "some.safetensors"
     write_tensors(path, tensors, {"told": "text"})
-    found, metadata = read_tensors(path)
+    found, metadata = read_tensors(path, known=("told",))
     assert metadata == {"told": "text"} and found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
     flip_a_bit(path)
     with pytest.raises(DamagedFile, match="does not fit its checksum"):
-        read_tensors(path)
+        read_tensors(path, known=("told",))
     save_file({"a": tensors["a"]}, path)
     assert torch.equal(read_tensors(path)[0]["a"], tensors["a"]), "files of other programs have no checksum"
