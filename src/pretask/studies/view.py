@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -63,7 +63,7 @@ class StudyView:
         self._done += 1
         self.tell(f"[{self._done}/{self._total}] {trial.name}{' failed' * failed}: {words}")
 
-    def _draw(self) -> Table:
+    def _draw(self) -> Group:
         """Return a line for each trial that is under way: its length so far, loss and validation."""
         table = Table.grid(padding=(0, 2))
         under_way = [trial for trial in self._open if _last_change(trial) != self._before[trial.name]]
@@ -72,8 +72,8 @@ class StudyView:
         more = len(under_way) - _MOST_LINES
         waiting = len(self._open) - len(under_way)
         summary = f"{self._done} of {self._total} done, {len(under_way)} under way, {waiting} waiting"
-        table.add_row(Text(summary + (f" ({more} more than shown)" if more > 0 else ""), style="dim"))
-        return table
+        counts = Text(summary + (f" ({more} more than shown)" if more > 0 else ""), style="dim")
+        return Group(table, counts) if under_way else Group(counts)
 
     def _state(self, trial: Trial) -> tuple[str, ...]:
         """Return what the trial's latest run is at, as its files say."""
