@@ -103,7 +103,8 @@ def _so_far(record: dict[str, Any], length: str) -> int:
 
 
 def _figures(record: dict[str, Any]) -> list[str]:
-    figures = [f"loss {record['train']['loss']:.3f}"]
+    loss = record["train"].get("loss")
+    figures = [] if loss is None else [f"loss {loss:.3f}"]
     for metrics in record.get("validation", {}).values():
         if metrics.get("top1") is not None:
             figures.append(f"validation {100 * metrics['top1']:.1f} %")
