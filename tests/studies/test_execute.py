@@ -135,10 +135,11 @@ def test_a_place_where_no_trial_can_be_made_ends_the_study(tmp_path, said):
 
 
 def test_sigterm_stops_a_study_as_ctrl_c_does(tmp_path, said):
+    before = signal.getsignal(signal.SIGTERM)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
     with pytest.raises(Interrupted, match="the same command goes on from there"):
         execute(toys(tmp_path, "a", seconds=20), local(), tmp_path, said)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path, said):

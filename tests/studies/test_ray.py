@@ -98,11 +98,13 @@ def test_a_trial_needs_a_machine_with_room():
 
 def test_an_address_where_no_cluster_is_is_told_in_one_line(tmp_path):
     executor = create_executor(Execution("ray", ray_address="127.0.0.1:nowhere"), "cpu")
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(
         PretaskError, match=r"cannot join a Ray cluster at 127.0.0.1:nowhere .*ray start --head"
     ) as caught:
         executor.start(tmp_path)
     executor.stop()
+    assert signal.getsignal(signal.SIGTERM) == handler, "Ray sets its own"
     assert "\n" not in str(caught.value)
 
 

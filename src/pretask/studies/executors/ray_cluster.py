@@ -202,9 +202,11 @@ def _mark(folder: Path) -> Iterator[Path]:
 def _sigterm_as_it_is() -> Iterator[None]:
     """Keep the handler of SIGTERM: Ray sets its own, which would end the study without saving."""
     handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _import_ray() -> Any:
