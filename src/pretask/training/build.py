@@ -24,6 +24,7 @@ from pretask.methods import (
     load_backbone_weights,
     read_card,
 )
+from pretask.methods.base import BatchOf
 from pretask.methods.fixmatch import FixMatch
 from pretask.methods.multi_view import MultiViewMethod
 from pretask.pretexts import create_pretexts
@@ -93,7 +94,7 @@ def resolve(config: RunConfig, data: ImageData, device: torch.device) -> RunConf
         augment=data.augment if config.data.augment == "auto" else config.data.augment,
         pretexts=pretext_names(config, height_width),
         views=_given(asked.views, kind.default_views),
-        batch_of=kind.default_batch_of if asked.batch_of == "auto" else asked.batch_of,
+        batch_of=_batch_of(asked),
         low_resolution=1.0 if low is None else low.scale,
         low_resolution_share=0.0 if low is None else low.share,
         pretext_weight=_given(asked.pretext_weight, kind.default_pretext_weight),
@@ -244,14 +245,18 @@ def build_loader(
     return pair(labelled, loader, data.unlabelled or data.train, config.method.unlabelled_ratio)
 
 
+def _batch_of(asked: MethodConfig) -> BatchOf:
+    """Return what the size of a batch counts, the method's own where that is left open."""
+    return METHODS.get(asked.method).default_batch_of if asked.batch_of == "auto" else asked.batch_of
+
+
 def images_per_step(config: AnyConfig) -> int:
     """Return how many labelled images a process takes in a step: the batch size, or its part for their views."""
     size = config.optim.batch_size
     if not isinstance(config, RunConfig):
         return size
     asked, kind = config.method, METHODS.get(config.method.method)
-    counted = kind.default_batch_of if asked.batch_of == "auto" else asked.batch_of
-    if counted == "images" or not issubclass(kind, MultiViewMethod):
+    if _batch_of(asked) == "images" or not issubclass(kind, MultiViewMethod):
         return size
     pretexts = create_pretexts(asked.pretexts or kind.default_pretexts)
     total = math.prod(pretext.num_labels for pretext in pretexts if pretext.domain == "image")
