@@ -38,7 +38,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
         shortcut = x if self.keeps_shape else option_a_shortcut(x, self.out_channels, self.stride)
-        return F.relu(residual + shortcut, inplace=True)
+        residual += shortcut  # in place: sums of maps are bound by memory
+        return F.relu(residual, inplace=True)
 
 
 class CifarResNet(Backbone):
