@@ -103,6 +103,7 @@ class Method(Trainee):
     default_batch_of: ClassVar[BatchOf] = "images"
     default_pretext_weight: ClassVar[float] = 1.0
     default_low_resolution: ClassVar[tuple[float, float]] = (1.0, 0.0)
+    mean_over_images: ClassVar[bool] = True
     inferences: tuple[str, ...] = ("single",)
     views_per_image: int = 1
 

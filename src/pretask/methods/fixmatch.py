@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,8 @@ class FixMatch(Method):
         PretaskError: a threshold outside [0, 1], a weight below 0, fewer than one unlabelled image per labelled one,
             or a method that has no answer in one pass.
     """
+
+    mean_over_images: ClassVar[bool] = False  # pieces would hold other shares of unlabelled images
 
     def __init__(self, parts: MethodParts) -> None:
         super().__init__(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -17,12 +18,15 @@ class Trainee(nn.Module, ABC):
         encoder: images → features.
         num_classes: N; 0 where labels are not read.
         passes_per_image: what an image of a step costs, in forward and backward passes through the backbone.
+        mean_over_images: whether the loss of a batch is the mean of its images' losses, batch statistics and
+            gates aside, so that the gradient may be taken in pieces.
         progress: the share of the training that is done, 0 … 1, as last told.
     """
 
     encoder: Encoder
     num_classes: int
     passes_per_image: float
+    mean_over_images: ClassVar[bool] = False
     progress: float = 0.0
 
     @property

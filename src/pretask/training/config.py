@@ -138,6 +138,8 @@ class OptimConfig:
     """optimisation steps, instead of epochs"""
     batch_size: int = 128
     """images in a step, or views of images (--batch-of), on each process"""
+    accumulate: int = 1
+    """equal pieces in which a step's batch goes through the network, to need less memory"""
     optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
     """sgd with momentum, adamw, or lars, which is sgd for large batches"""
     lr: float = 0.1

@@ -1,6 +1,8 @@
-"""Several processes as one: batch statistics over all ranks."""
+"""Several processes as one: batch statistics over all ranks, and decisions that all ranks take alike."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -58,6 +60,26 @@ def share_batch_statistics(module: nn.Module, device: torch.device) -> nn.Module
         else:
             share_batch_statistics(child, device)
     return module
+
+
+class Agreement:
+    """Decisions of all ranks: yes where one of them says yes.
+
+    Clocks and signals differ between ranks; one that stopped or saved alone would wait for the others for ever.
+    Every rank must make one, and ask it the same questions. Only hosts talk; no device is waited for.
+    """
+
+    def __init__(self) -> None:
+        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self._hosts: Any = dist.new_group(backend="gloo") if several else None
+
+    def __call__(self, *own: bool) -> tuple[bool, ...]:
+        """Return what is decided on each question, given this rank's answers."""
+        if self._hosts is None:
+            return own
+        votes = torch.tensor(own, dtype=torch.uint8)
+        dist.all_reduce(votes, dist.ReduceOp.MAX, group=self._hosts)
+        return tuple(bool(vote) for vote in votes.tolist())
 
 
 def _per_channel(values: Tensor, x: Tensor) -> Tensor:

@@ -23,11 +23,12 @@ from torch.nn.utils import get_total_norm
 from pretask.data.loader import Loader
 from pretask.errors import Interrupted, PretaskError
 from pretask.methods import Trainee
-from pretask.training.compilation import begin_step, compile_method
+from pretask.training.compilation import compile_method
 from pretask.training.config import SessionConfig
 from pretask.training.config_files import AnyConfig
 from pretask.training.display import Display, say
-from pretask.training.distributed import share_batch_statistics
+from pretask.training.distributed import Agreement, share_batch_statistics
+from pretask.training.gradient import add_gradient, check_pieces
 from pretask.training.meter import Meter
 from pretask.training.optim import lr_schedule, make_average, make_optimizer, set_lr, training_length
 from pretask.training.profiling import StepProfile
@@ -62,6 +63,7 @@ def fit(
         Interrupted: on SIGINT or SIGTERM, after a checkpoint.
     """
     session, optim, device = config.session, config.optim, accelerator.device
+    check_pieces(optim.accumulate, method, loader)
     epochs, total = training_length(optim, len(loader))
     learning_rate = lr_schedule(optim, len(loader), total)
     selecting = validate is not None and session.selection != "last"
@@ -85,6 +87,7 @@ def fit(
     folder.truncate_metrics(position.epoch)
     compile_method(method, session.compile)
     model = accelerator.prepare_model(method)
+    agree = Agreement()
 
     def require_sound() -> None:
         _require_finite(meter.means().get("loss", 0.0), position, optim.lr)
@@ -111,12 +114,7 @@ def fit(
                 images, labels = batch.images, batch.labels
                 if prepare is not None:
                     images, labels = prepare(method, images, labels)
-                begin_step(session.compile)
-                autocast = torch.autocast(device.type, torch.bfloat16, enabled=session.precision == "bf16")
-                with profile.phase("forward"), autocast:
-                    parts = model(images, labels)
-                with profile.phase("backward"):
-                    accelerator.backward(parts["loss"])
+                parts = add_gradient(model, images, labels, optim.accumulate, session, accelerator, profile)
                 with profile.phase("update"):
                     if optim.clip_grad_norm is not None:
                         accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad_norm)
@@ -136,10 +134,11 @@ def fit(
                     means = meter.means()
                     _require_finite(means["loss"], position, optim.lr)
                     display.step(position.step, means, (position.images - seen) / (now - started))
-                if stop_requested():
+                stop, save_now = agree(stop_requested(), _due(session, position.step, now - saved_at))
+                if stop:
                     checkpoint()
                     raise _interrupted(position, total)
-                if _due_within_epoch(session, position.step, now - saved_at, accelerator):
+                if save_now:
                     checkpoint()
                     saved_at = time.perf_counter()
                 if position.step == total:
@@ -170,17 +169,12 @@ def fit(
             display.epoch(record, epochs)
             position.epoch, position.batch, meter = epoch + 1, 0, Meter()
             overdue = time.perf_counter() - saved_at >= session.checkpoint_seconds
-            if (
-                overdue
-                or epoch + 1 == epochs
-                or session.checkpoint_steps is not None
-                or accelerator.num_processes > 1
-            ):
+            at_epochs = epoch + 1 == epochs or session.checkpoint_steps is not None
+            if any(agree(overdue, at_epochs)):
                 checkpoint()
                 saved_at = time.perf_counter()
-        if (
-            stop_requested()
-        ):  # in the last epoch's validation: what is left is no training, but takes its time
+        # Asked to stop in the last validation: what is left is no training, but takes its time.
+        if any(agree(stop_requested())):
             raise _interrupted(position, total)
     return evaluated, position
 
@@ -189,11 +183,11 @@ def _interrupted(position: Position, total: int) -> Interrupted:
     return Interrupted(f"stopped after step {position.step} of {total}; the same command goes on from there")
 
 
-def _due_within_epoch(session: SessionConfig, step: int, since: float, accelerator: Accelerator) -> bool:
-    """Whether a checkpoint is due: by steps where they are given, else by time where one process decides alone."""
+def _due(session: SessionConfig, step: int, since: float) -> bool:
+    """Whether a checkpoint is due within an epoch: by steps where they are given, else by time."""
     if session.checkpoint_steps is not None:
         return step % session.checkpoint_steps == 0
-    return accelerator.num_processes == 1 and since >= session.checkpoint_seconds
+    return since >= session.checkpoint_seconds
 
 
 def _on_main(accelerator: Accelerator, act: Callable[[], None]) -> None:

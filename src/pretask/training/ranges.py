@@ -35,7 +35,7 @@ _RANGES: dict[str, _Range] = {
     ),
     **dict.fromkeys(
         (
-            "epochs", "steps", "batch_size", "threads", "eval_every", "log_every", "checkpoint_steps",
+            "epochs", "steps", "batch_size", "accumulate", "threads", "eval_every", "log_every", "checkpoint_steps",
             "views", "per_class", "image_size", "hidden_size", "embedding_size", "unlabelled_ratio",
             "ways", "shots", "queries", "episodes", "test_episodes",
         ),

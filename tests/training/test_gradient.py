@@ -1,0 +1,107 @@
+"""A batch that goes through the network in pieces gives the gradient of the whole one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from pretask import experiment
+from pretask.backbones import create_backbone
+from pretask.errors import PretaskError
+from pretask.losses import LOSSES, create_loss
+from pretask.methods import METHODS, GateOptions, Method, MethodParts, create_method
+from pretask.methods.auxiliary import AuxiliaryTasks
+from pretask.pretraining_run import pretrain
+from pretask.training.config import SessionConfig
+from pretask.training.config_files import override
+from pretask.training.gradient import add_gradient
+from pretask.training.pretrain_config import PretrainConfig
+from pretask.training.profiling import StepProfile
+
+CASES = [
+    *("baseline", "mt", "sla", "sla-sd", "ssfe", "sla+ssfe", "lorot"),
+    *("gssl:uniform", "gssl:fixed"),  # other gates follow the piece, as batch statistics do
+    *(f"baseline:{loss}" for loss in LOSSES.names()),
+]
+
+
+def build(case: str) -> Method:
+    """Make a method whose batch statistics stand still and whose draws follow from the pixels."""
+    name, _, more = case.partition(":")
+    torch.manual_seed(0)
+    method = create_method(
+        name,
+        MethodParts(
+            backbone=create_backbone("resnet8", image_size=(8, 8)),
+            class_counts=torch.tensor([9, 5, 2]),
+            mean=(0.3,) * 3,
+            std=(0.2,) * 3,
+            gate=GateOptions(more if name == "gssl" else "learned", (1.0, 2.0, 3.0)),
+            make_loss=create_loss(more if more in LOSSES.names() else "cross_entropy"),
+        ),
+    ).double()
+    if isinstance(method, AuxiliaryTasks):
+        method.embed_changed = lambda images: (
+            method.encoder(images),
+            [(images[:, 0, 0, 0] * 997).long() % task.num_labels for task in method.pretexts],
+        )
+    for module in method.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    return method
+
+
+def gradient(case: str, pieces: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(5)
+    images = torch.rand(8, 3, 8, 8, generator=generator, dtype=torch.float64)
+    method = build(case)
+    session = SessionConfig(precision="fp32", compile="no")
+    parts = add_gradient(
+        method,
+        images,
+        torch.arange(8) % 3,
+        pieces,
+        session,
+        Accelerator(cpu=True),
+        StepProfile(0, Path(), torch.device("cpu")),
+    )
+    return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}, parts
+
+
+@pytest.mark.parametrize("pieces", [2, 4])
+@pytest.mark.parametrize("case", CASES)
+def test_pieces_give_the_gradient_of_the_whole(case: str, pieces: int) -> None:
+    whole, parts = gradient(case, 1)
+    split, their_parts = gradient(case, pieces)
+    assert whole.keys() == split.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(split[name], value, rtol=1e-9, atol=1e-12, msg=name)
+    torch.testing.assert_close(their_parts["loss"].detach(), parts["loss"].detach())
+
+
+def test_what_looks_at_a_batch_as_a_whole_is_refused(configure, tmp_path) -> None:
+    with pytest.raises(PretaskError, match="--accumulate 2 is not possible here: the loss compares"):
+        experiment.train(configure(method="fixmatch", accumulate=2))
+    small = {"data": "digits", "per_class": 8, "backbone": "resnet8", "runs": str(tmp_path), "accumulate": 2}
+    with pytest.raises(PretaskError, match="--accumulate 2 is not possible here"):
+        pretrain(override(PretrainConfig(), **small))
+
+
+def test_uneven_pieces_are_refused(configure) -> None:
+    with pytest.raises(PretaskError, match=r"--accumulate 3 does not divide the 16 images .* --accumulate 2"):
+        experiment.train(configure(accumulate=3))
+
+
+def test_a_run_counts_steps_and_images_of_the_whole_batch(configure) -> None:
+    whole = experiment.train(configure(name="whole", epochs=1))
+    pieces = experiment.train(configure(name="pieces", epochs=1, accumulate=4))
+    assert (pieces["images"], pieces["epochs"]) == (whole["images"], whole["epochs"])
+
+
+def test_every_method_says_whether_it_can_be_split() -> None:
+    kept = {name for name in METHODS.names() if not METHODS.get(name).mean_over_images}
+    assert kept == {name for name in METHODS.names() if name.startswith("fixmatch")}
