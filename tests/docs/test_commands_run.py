@@ -28,6 +28,8 @@ NOT_RUN = {
     "make check": "the three above",
     ". .venv/bin/activate": "of the shell",
     "torchrun": "tests/test_experiment.py types it for two processes; what stands behind it is run below, as one",
+    "export TORCH_DISABLE": "of the shell; tests/training/test_processes.py sets it",
+    "accelerate launch": "needs GPUs for several processes; it starts the same command",
 }
 """Lines of shell blocks that this file does not run, by how they start, and why."""
 MEASURED_IN_SMALL = {
