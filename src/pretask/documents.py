@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from pretask.errors import PretaskError
+from pretask.files import check_regular
 
 JSON_BYTES = 256 * 2**20
 """More than the largest study writes."""
@@ -116,7 +117,7 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_num
 
 
 def _read_text(path: Path, limit: int) -> str:
-    size = path.stat().st_size
+    size = check_regular(path).st_size
     if size > limit:
         raise ValueError(f"it has {size:,} bytes, more than {limit:,}")
     return path.read_text(encoding="utf-8")

@@ -1,10 +1,11 @@
-"""Writing files so that a crash leaves the old content or the new, never half of one."""
+"""Writing files so that a crash leaves the old content or the new, never half of one; and which are read at all."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,18 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Return a file's facts; refuse what may never end or begin when it is read, such as a pipe or a device.
+
+    Raises:
+        OSError: no such file, or no regular one.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no regular file")
+    return status
 
 
 def make_folder(path: Path, instead: str) -> None:

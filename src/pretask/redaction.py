@@ -9,6 +9,8 @@ from collections.abc import Sequence
 HIDDEN = "***"
 _SECRET = r"(?:token|secret|passw(?:or)?d|api[-_]?key|access[-_]?key|private[-_]?key|credential|signature)s?"
 _IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_IN_PATH = re.compile(r"(?<=\w\w:/)[^/:@\s]+:[^/@\s]+(?=@)")
+"""In an address that was taken for a path, which makes one slash of two."""
 _IN_QUERY = re.compile(rf"(?<=[?&;])([\w.-]*{_SECRET}[\w.-]*=)[^&;\s'\"]+", re.I)
 _OF_HUB = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 _FLAG = re.compile(rf"--?[\w-]*{_SECRET}[\w-]*", re.I)
@@ -27,7 +29,8 @@ def without_secrets(text: str) -> str:
 
 def without_known_secrets(text: str) -> str:
     """Return a text without what shows by its form that it is a secret, whatever the environment holds."""
-    return _OF_HUB.sub(HIDDEN, _IN_QUERY.sub(rf"\1{HIDDEN}", _IN_ADDRESS.sub(HIDDEN, text)))
+    without_users = _IN_PATH.sub(HIDDEN, _IN_ADDRESS.sub(HIDDEN, text))
+    return _OF_HUB.sub(HIDDEN, _IN_QUERY.sub(rf"\1{HIDDEN}", without_users))
 
 
 def arguments_without_secrets(arguments: Sequence[str]) -> list[str]:

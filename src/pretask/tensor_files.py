@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pretask.documents import one_line
-from pretask.files import write_atomically
+from pretask.files import check_regular, write_atomically
 
 CHECKSUM = "sha256"
 """The metadata's key of the checksum. Files without one, of other programs, are read as they are."""
@@ -55,6 +55,7 @@ def read_tensors(path: Path, known: Collection[str] = ()) -> tuple[dict[str, Ten
         DamagedFile: no such file, not safetensors, unknown metadata, or content that its checksum does not fit.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from pretask.data.decode import Header, UnreadableImageError, decode, read_header
 
@@ -94,6 +94,21 @@ def test_what_is_no_image(tmp_path):
         read_header(tmp_path / "a.png", "a.png")
     with pytest.raises(UnreadableImageError, match="No such file"):
         read_header(tmp_path / "b.png", "b.png")
+
+
+@pytest.mark.parametrize("name", ["a.eps", "a.png"])
+def test_postscript_is_refused_before_pillow_would_start_ghostscript(tmp_path, monkeypatch, name):
+    def started(*given, **options):
+        raise AssertionError("Ghostscript was to be started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    path = tmp_path / name
+    path.write_bytes(encode(PHOTO, "EPS"))
+    with Image.open(path) as image, pytest.raises(AssertionError, match="to be started"):
+        image.load()  # as it would without the list of formats
+    for read in (read_header, lambda path, what: decode(path.read_bytes(), None, what)):
+        with pytest.raises(UnreadableImageError, match=r"\(no known image format\)"):
+            read(path, name)
 
 
 def test_floating_point_pixels_are_refused():

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -58,9 +63,27 @@ def make_data(top: Path) -> None:
     (top / "shards/train-00000-of-00002.parquet").write_bytes(b"")
     images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 2, -1])
     np.savez(top / "labels.npz", train_images=images, train_labels=labels)
+    make_hostile(top)
     (top / "typo.yaml").write_text("epohcs: 3\n")
     (top / "wrong.yaml").write_text("epochs: many\n")
     (top / "mine.yaml").write_text("data: photos\n")
+
+
+def make_hostile(top: Path) -> None:
+    """Make data that is larger than it looks, leads elsewhere, never ends or is no data."""
+    for name in ("huge", "drawn"):
+        draw_folder(top / name, "cat dog", 32, 32, 3)
+    poster = Image.new("L", (32, 32))
+    poster.save(top / "huge/cat/poster.bmp")
+    content = bytearray((top / "huge/cat/poster.bmp").read_bytes())
+    content[18:26] = struct.pack("<ii", 20_000, 20_000)  # the width and the height that its header tells
+    (top / "huge/cat/poster.bmp").write_bytes(content)
+    poster.save(top / "drawn/cat/logo.png", "EPS")
+    images = [{"bytes": None, "path": path} for path in ("../private.png", "photos/dog/000.png")]
+    pq.write_table(pa.table({"image": images, "label": ["cat", "dog"]}), top / "cells.parquet")
+    np.savez(top / "objects.npz", train_images=np.array([{}, {}]), train_labels=np.arange(2))
+    os.mkfifo(top / "pipe.parquet")
+    (top / "anchors.yaml").write_text("lr: &a 0.1\n")
 
 
 def make_runs(top: Path) -> None:
@@ -72,6 +95,10 @@ def make_runs(top: Path) -> None:
     (top / "runs/cut/results.json").unlink()
     shutil.copytree(top / "runs/photos", top / "runs/lost")
     (top / "runs/lost/model.safetensors").unlink()
+    (top / "program").mkdir()
+    shutil.copy(top / "runs/photos/model.json", top / "program")
+    with zipfile.ZipFile(top / "program/model.pt2", "w") as archive:
+        archive.writestr("archive/data/constants/opaque_obj_0", b"a pickle")
     (top / "runs/begun").mkdir()
     shutil.copy(top / "runs/photos/config.yaml", top / "runs/begun")
 

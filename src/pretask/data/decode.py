@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pretask.errors import PretaskError
+from pretask.files import check_regular
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -135,11 +135,9 @@ def decode(
 
 def _check_file(path: Path) -> None:
     """Refuse what would never end, such as a pipe, or could fill the memory."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is no regular file")
-    if status.st_size > MAX_BYTES:
-        raise OSError(f"it has {status.st_size:,} bytes, more than {MAX_BYTES:,}")
+    size = check_regular(path).st_size
+    if size > MAX_BYTES:
+        raise OSError(f"it has {size:,} bytes, more than {MAX_BYTES:,}")
 
 
 def _open(stream: Path | BinaryIO) -> Image.Image:

@@ -14,6 +14,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from pretask.files import check_regular
+
 _TOP = "archive"
 _ENTRY = re.compile(
     r"\.data/(serialization_id|version)|archive_format|archive_version|byteorder|models/model\.json"
@@ -41,8 +43,10 @@ def vetted(path: Path) -> io.BytesIO:
 
     Raises:
         ValueError: it holds something else.
+        OSError: no regular file.
         zipfile.BadZipFile: it is no archive, or damaged.
     """
+    check_regular(path)
     copy = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as clean:
         seen: set[str] = set()

@@ -146,6 +146,22 @@ def test_path_cells_are_read_from_beside_the_file(tmp_path):
     )
 
 
+@pytest.mark.parametrize("way", ["above", "absolute", "roundabout", "link"])
+def test_path_cells_that_lead_out_of_the_folder_are_refused(tmp_path, way):
+    outside, folder = tmp_path / "private.png", tmp_path / "data"
+    outside.write_bytes(IMAGES[0])
+    file = folder / "a.parquet"
+    file.parent.mkdir()
+    (folder / "link.png").symlink_to(outside)
+    paths = {
+        "above": "../private.png", "absolute": str(outside), "roundabout": "x/../../private.png", "link": "link.png",
+    }  # fmt: skip
+    write(file, image=[{"bytes": None, "path": paths[way]}, *STRUCTS[1:]], label=LABELS)
+    with pytest.raises(PretaskError, match=r"which row 0 of a.parquet points to .*it is not below"):
+        load_data(file)
+    assert load_data(file, skip_bad=True).skipped == (f"{paths[way]}, which row 0 of a.parquet points to",)
+
+
 def test_a_test_split_without_labels_is_left_out(tmp_path):
     write(tmp_path / "train.parquet", image=STRUCTS, label=LABELS)
     write(tmp_path / "test.parquet", image=STRUCTS, label=[-1] * 6)

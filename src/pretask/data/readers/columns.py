@@ -91,7 +91,7 @@ def _pointed(path: str, folders: Sequence[Path] | None, what: str) -> bytes:
         raise unreadable(told, "no file can be called so")
     found = (folders[0] / path if folders else Path(path)).resolve()
     if folders is not None and not any(found.is_relative_to(folder.resolve()) for folder in folders):
-        raise unreadable(told, f"it is not below {folders[0]}")
+        raise unreadable(told, f"it is not below {folders[0]}/")
     return read_file(found, told)
 
 

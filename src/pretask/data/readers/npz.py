@@ -16,6 +16,7 @@ from pretask.data.raw import RawData
 from pretask.data.readers.arrays import read_arrays
 from pretask.documents import one_line
 from pretask.errors import PretaskError
+from pretask.files import check_regular
 
 _KEYS = {"train": "train", "validation": "val", "test": "test"}
 _FAULTS = (
@@ -55,6 +56,7 @@ def read_npz(path: Path) -> RawData:
 
 
 def _check_archive(path: Path) -> None:
+    check_regular(path)
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
     if size > physical_memory():  # a small archive can tell of any size

@@ -14,6 +14,7 @@ from pretask.data.raw import RawData
 from pretask.data.readers.columns import Column, TableSplit, choose_columns, labelled_tables
 from pretask.data.readers.row_groups import FAULTS, RowGroups, damaged
 from pretask.errors import PretaskError
+from pretask.files import check_regular
 
 
 def read_tables(tables: Mapping[str, Sequence[Path]], name: str, folder: Path) -> RawData:
@@ -37,6 +38,7 @@ def read_tables(tables: Mapping[str, Sequence[Path]], name: str, folder: Path) -
 
 def _schema(file: Path) -> pa.Schema:
     try:
+        check_regular(file)
         return pq.read_schema(file)
     except FAULTS as fault:
         raise damaged(file, fault) from fault
