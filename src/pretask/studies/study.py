@@ -12,6 +12,7 @@ from rich.console import Console
 from pretask.errors import PretaskError
 from pretask.files import write_atomically
 from pretask.sealed import write_sealed
+from pretask.studies.decided import decide_precision
 from pretask.studies.execute import execute
 from pretask.studies.execution import Execution
 from pretask.studies.executors.base import create_executor
@@ -76,7 +77,8 @@ class Study(ABC, Generic[C]):
         self.plan = make_plan(self.config, self.variants, self.seeds, work if equal_compute else None)
         session = self.config.session
         self.folder = Path(session.runs) / folder_name(session.name, f"{self.prefix}-{self.data_name}")
-        trials = self.trials(_with_threads(self.config, executor.threads))
+        config = decide_precision(self.config, execution, self.folder)
+        trials = self.trials(_with_threads(config, executor.threads))
         if console is not None:
             self._announce(trials, console)
         failures = execute(trials, executor, self.folder, console)

@@ -69,7 +69,7 @@ class Answer:
 def make(trial: Trial) -> Answer:
     """Make a trial in this process, unless another one is at it; a finished one is read."""
     try:
-        with _held(trial.lock), without_bars():
+        with held(trial.lock), without_bars():
             return Answer("done", trial.work())
     except Timeout:
         return Answer("busy")
@@ -82,17 +82,21 @@ def make(trial: Trial) -> Answer:
 
 
 @contextmanager
-def _held(lock: Path) -> Iterator[None]:
+def held(lock: Path, wait: bool = False) -> Iterator[None]:
     """Hold a lock that ends with this process, however it ends; the operating system keeps it, not the file.
 
+    Args:
+        lock: its file; the folder is made.
+        wait: for another process that holds it.
+
     Raises:
-        Timeout: another process holds it.
+        Timeout: another process holds it, and it is not waited for.
         PretaskError: the storage has no locks, or cannot be written.
     """
     file = FileLock(lock, on_acquired=_sign)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file.acquire(blocking=False)
+        file.acquire(blocking=wait)
     except Timeout:
         raise
     except OSError as fault:

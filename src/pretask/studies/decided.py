@@ -1,0 +1,34 @@
+"""What a study decides once, so that all its runs are made alike whenever and by whomever they are begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pretask.documents import read_json_object
+from pretask.files import write_json
+from pretask.studies.execution import Execution
+from pretask.studies.trials import LOCKS, held
+from pretask.training.config_files import C, override
+from pretask.training.device import resolve_device, resolve_precision
+
+FILE = "decided.json"
+
+
+def decide_precision(config: C, execution: Execution, folder: Path) -> C:
+    """Return the configuration with its precision decided, as the first start of the study in `folder` did.
+
+    On a processor a short timing decides, which a busy machine may turn the other way from run to run. GPUs of one
+    kind all decide alike, and those of a cluster are not at hand here: their runs decide for themselves.
+
+    Raises:
+        PretaskError: what was decided cannot be read or written.
+    """
+    device = resolve_device(config.session.device)
+    if config.session.precision != "auto" or device.type != "cpu" or execution.gpus_per_trial:
+        return config
+    path = folder / FILE
+    with held(folder / LOCKS / f"{FILE}.lock", wait=True):
+        if not path.is_file():
+            write_json(path, {"precision": resolve_precision("auto", device)})
+        decided = read_json_object(path, f"delete {path}, and the study decides again")
+    return override(config, precision=str(decided.get("precision")))
