@@ -33,7 +33,7 @@ from pretask.training.run_folder import RunFolder
 SMALL = "--data digits --backbone resnet8 --checkpoint-steps 1 --threads 1 --device cpu"
 COMMANDS = {
     "run": f"train --method sla --per-class 30 --epochs 4 --batch-size 16 {SMALL}",
-    "study": f"compare --methods baseline sla --seeds 2 --jobs 2 --per-class 15 --epochs 6 --batch-size 16 {SMALL}",
+    "study": f"compare --methods baseline sla --seeds 2 --jobs 2 --per-class 15 --epochs 4 --batch-size 16 {SMALL}",
 }
 DIFFER = {"command", "checksum", "seconds", "waited", "images_per_second", "wait_share", "peak_memory"}
 """Keys of times, of memory, of the command with its folder, and of the checksum over these."""
@@ -70,6 +70,9 @@ def outcome(folder: Path) -> dict[str, Any]:
         found[f"{name}/metrics.jsonl"] = frozen(run.read_metrics())
         found[f"{name}/results.json"] = frozen(run.read_results())
     study = folder / "study.json"
+    # What lies half written of a study's own table stays, since another process of the study may be writing it.
+    kept = [path for path in folder.rglob("*") if not (path.parent == study.parent and path.suffix == ".tmp")]
+    found["names of files"] = sorted(path.relative_to(folder).as_posix() for path in kept)
     if study.exists():
         content = json.loads(study.read_text())
         found["study.json"] = frozen({key: content[key] for key in ("rows", "curves", "failures")})
