@@ -71,7 +71,8 @@ def outcome(folder: Path) -> dict[str, Any]:
         found[f"{name}/results.json"] = frozen(run.read_results())
     study = folder / "study.json"
     # What lies half written of a study's own table stays, since another process of the study may be writing it.
-    kept = [path for path in folder.rglob("*") if not (path.parent == study.parent and path.suffix == ".tmp")]
+    left = set(folder.glob(".*.tmp")) if study.exists() else set()
+    kept = set(folder.rglob("*")) - left
     found["names of files"] = sorted(path.relative_to(folder).as_posix() for path in kept)
     if study.exists():
         content = json.loads(study.read_text())
