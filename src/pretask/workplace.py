@@ -77,11 +77,11 @@ class Workplace:
         }
 
     def end(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Write results and report; return the results with "folder"."""
+        """Write report and results; return the results with "folder"."""
         if self.accelerator.is_main_process:
-            write_sealed(self.folder.results, results)
-            write_run_report(self.folder.path)
+            write_run_report(self.folder.path, results)
             self.folder.checkpoints.drop_previous()
+            write_sealed(self.folder.results, results)  # the last: a run that has them is not taken up again
             say(self.console, f"finished: {self.folder.path} ({in_minutes(results['seconds'])} of training)")
         self.accelerator.wait_for_everyone()
         return {**results, "folder": str(self.folder.path)}

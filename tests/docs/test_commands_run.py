@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,23 @@ def test_scripts_that_measure_run(line, monkeypatch, capsys):
     finally:
         torch.set_flush_denormal(False)
     assert "step ms" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_script_that_kills_runs(tmp_path, monkeypatch, capsys):
+    _, script, *flags = shlex.split(shell_lines(DOCS / "results/random-kills.md")[0])
+    for flag, value in {"--kills-of-run": "1", "--kills-of-study": "0", "--folder": str(tmp_path)}.items():
+        set_flag(flags, flag, value)
+    monkeypatch.setattr(sys, "argv", [script, *flags])
+    names = runpy.run_path(str(ROOT / script), run_name="__main__")
+    assert "run: 1 kills" in capsys.readouterr().out
+    whole = tmp_path / "whole-run/run"
+    other = shutil.copytree(whole, tmp_path / "other")
+    names["compare"](whole, other, [])
+    metrics = other / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('"loss": ', '"loss": 1', 1))
+    with pytest.raises(SystemExit, match=r"differs from .*: \./metrics\.jsonl$"):
+        names["compare"](whole, other, [])
 
 
 def test_every_line_of_shell_is_run_or_has_a_reason():

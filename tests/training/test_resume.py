@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from pretask import experiment
 from pretask.errors import PretaskError
+from pretask.reports import write_run_report
 from pretask.training.checkpoint import load_tree, save_tree
 from pretask.training.config_files import override, save_config
 
@@ -148,6 +149,26 @@ def test_finished_run_is_read_not_trained_again(configure, tmp_path: Path) -> No
     state = (tmp_path / "run/last/state.safetensors").stat().st_mtime_ns
     assert experiment.train(configure(epochs=1))["inferences"] == first["inferences"]
     assert (tmp_path / "run/last/state.safetensors").stat().st_mtime_ns == state
+
+
+def test_a_run_has_its_results_last(configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was killed as it wrote them is taken up again, and lacks nothing."""
+    from pretask import workplace
+
+    def lose_power(*_: object) -> None:
+        raise RuntimeError("the power is gone")
+
+    run, settings = tmp_path / "run", configure(epochs=1, checkpoint_steps=1)
+    for step in ("write_run_report", "write_sealed"):
+        with monkeypatch.context() as patch:
+            patch.setattr(workplace, step, lose_power)
+            with pytest.raises(RuntimeError):
+                experiment.train(settings)
+        assert not (run / "results.json").exists()
+    experiment.train(settings)
+    assert {path.name for path in (run / "last").iterdir()} == {"state.safetensors"}
+    report = (run / "report.html").read_text()
+    assert write_run_report(run).read_text() == report, "it tells what the folder's results tell"
 
 
 def test_resume_with_other_settings_is_refused(configure, tmp_path: Path) -> None:

@@ -33,27 +33,29 @@ RESULT_FACTS = (
 )
 
 
-def write_run_report(run_dir: Path | str) -> Path:
+def write_run_report(run_dir: Path | str, results: dict[str, Any] | None = None) -> Path:
     """Write `report.html` into a run folder from what the folder holds; return where it is.
 
     A run that is still under way, or was cut short, gets a report of what there is.
 
     Args:
         run_dir: the run folder.
+        results: of a run that has not written them yet.
 
     Raises:
         PretaskError: the folder is none, or holds no file of a run, or one of them is not readable.
     """
     folder = Path(run_dir)
-    return html.write_page(folder / "report.html", run_page(folder))
+    return html.write_page(folder / "report.html", run_page(folder, results))
 
 
-def run_page(folder: Path) -> str:
-    """Return the HTML document of a run folder."""
+def run_page(folder: Path, results: dict[str, Any] | None = None) -> str:
+    """Return the HTML document of a run folder; see `write_run_report`."""
     run = RunFolder(folder)
     config = read_yaml(run.config) if run.config.exists() else {}
     environment = _json(run.environment)
-    results = run.read_results() if run.results.exists() else {}
+    if results is None:
+        results = run.read_results() if run.results.exists() else {}
     epochs = _epochs(run)
     if not (config or results or epochs):
         raise PretaskError(
