@@ -1,19 +1,17 @@
-"""Two ranks on gloo give the gradient of one process over the union of their batches, for every method."""
+"""Two and four ranks on gloo give the gradient of one process over the union of their batches, for every method."""
 
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretask.backbones import create_backbone
+from pretask.losses import LOSSES, create_loss
 from pretask.methods import GATES, METHODS, GateOptions, Method, MethodParts, create_method
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.methods.distilled import DistilledJointLabels
@@ -21,20 +19,25 @@ from pretask.methods.dropout import FeatureDropout
 from pretask.methods.fixmatch import FixMatch
 from pretask.methods.multi_view import MultiViewMethod
 from pretask.training.distributed import share_batch_statistics
+from ranks import run_ranks
 
-CASES = [*METHODS.names(), "fixmatch+sla-sd", *(f"gssl:{gate}" for gate in GATES)]
+CASES = [
+    *METHODS.names(), "fixmatch+sla-sd", *(f"gssl:{gate}" for gate in GATES),
+    *(f"baseline:{loss}" for loss in LOSSES.names()),
+]  # fmt: skip
 
 
 def build(case: str, first: int = 0) -> Method:
     """Make a method, its draws by an image's place in the batch, which begins at image `first`."""
-    name, _, gate = case.partition(":")
+    name, _, more = case.partition(":")
     torch.manual_seed(0)
     parts = MethodParts(
         backbone=create_backbone("resnet8", image_size=(8, 8)),
-        class_counts=torch.tensor([4, 4, 4]),
+        class_counts=torch.tensor([9, 5, 2]),
         mean=(0.3,) * 3,
         std=(0.2,) * 3,
-        gate=GateOptions(gate or "learned", (1.0, 2.0, 3.0)),
+        gate=GateOptions(more if name == "gssl" and more else "learned", (1.0, 2.0, 3.0)),
+        make_loss=create_loss(more if more in LOSSES.names() else "cross_entropy"),
         unlabelled_ratio=1,
         pseudo_threshold=0.0,
         align_guesses=True,
@@ -70,45 +73,39 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.rand(8, 3, 8, 8, generator=generator, dtype=torch.float64), torch.arange(8) % 3
 
 
-def rows_of(rank: int, name: str) -> list[int]:
-    """Return a rank's images: a half, or for FixMatch halves of the labelled and of the unlabelled ones."""
+def rows_of(rank: int, world: int, name: str) -> list[int]:
+    """Return a rank's images: a part, or for FixMatch parts of the labelled and of the unlabelled ones."""
     if name.startswith("fixmatch"):
-        return [2 * rank, 2 * rank + 1, 4 + 2 * rank, 5 + 2 * rank]
-    return list(range(rank * 4, rank * 4 + 4))
+        mine = range(rank * 4 // world, (rank + 1) * 4 // world)
+        return [*mine, *(4 + place for place in mine)]
+    return list(range(rank * 8 // world, (rank + 1) * 8 // world))
 
 
-def on_rank(rank: int, port: int, folder: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def on_rank(rank: int, world: int, folder: Path) -> None:
     for name in CASES:
-        images, labels = (part[rows_of(rank, name)] for part in batch())
-        method = build(name, first=rank * 4)
+        images, labels = (part[rows_of(rank, world, name)] for part in batch())
+        method = build(name, first=rank * 8 // world)
         share_batch_statistics(method, torch.device("cpu"))
         model = DistributedDataParallel(method)
         model(images, labels)["loss"].backward()
-        if rank == 0:
+        if rank == world - 1:
             saved = {
                 "gradients": {k: p.grad for k, p in method.named_parameters()},
                 "buffers": dict(method.named_buffers()),
             }
-            torch.save(saved, Path(folder) / f"{name}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+            torch.save(saved, folder / f"{name}.pt")
 
 
-@pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(on_rank, args=(29517 + os.getpid() % 1000, str(folder)), nprocs=2)
-    return folder
+@pytest.fixture(scope="module", params=[2, 4])
+def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_ranks(on_rank, request.param, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_ranks_equal_one_process_over_the_union(two_ranks: Path, name: str) -> None:
+def test_ranks_equal_one_process_over_the_union(ranks: Path, name: str) -> None:
     method = build(name)
     method(*batch())["loss"].backward()
-    saved = torch.load(two_ranks / f"{name}.pt", weights_only=True)
+    saved = torch.load(ranks / f"{name}.pt", weights_only=True)
     for key, parameter in method.named_parameters():
         torch.testing.assert_close(saved["gradients"][key], parameter.grad, rtol=1e-9, atol=1e-11, msg=key)
     for key, buffer in method.named_buffers():

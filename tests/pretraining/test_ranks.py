@@ -1,14 +1,11 @@
-"""Two ranks on gloo give the gradient of one process over the union of their batches, for every objective."""
+"""Two and four ranks on gloo give the gradient of one process over the union of their batches, for every objective."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from small_objectives import images, make
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -19,6 +16,7 @@ from pretask.pretraining import trimix as trimix_module
 from pretask.pretraining import un_mix as un_mix_module
 from pretask.pretraining.mixing import Shares
 from pretask.training.distributed import share_batch_statistics
+from ranks import run_ranks
 
 CASES = [*objective_names(), "trimix:simclr", "trimix:correlation", "un-mix:vicreg"]
 
@@ -51,27 +49,20 @@ class TwoViews(nn.Module):
         return x if self.calls % 2 else x.flip(3)
 
 
-def on_rank(rank: int, port: int, folder: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def on_rank(rank: int, world: int, folder: Path) -> None:
     for case in CASES:
         objective = share_batch_statistics(build(case), torch.device("cpu"))
         model = DistributedDataParallel(objective)
-        parts = model(images()[rank * 4 : rank * 4 + 4])
+        parts = model(images()[rank * 8 // world : (rank + 1) * 8 // world])
         parts["loss"].backward()
-        if rank == 0:
+        if rank == world - 1:
             gradients = {k: p.grad for k, p in objective.named_parameters() if p.grad is not None}
-            torch.save({"gradients": gradients, "spread": parts["spread"]}, Path(folder) / f"{case}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+            torch.save({"gradients": gradients, "spread": parts["spread"]}, folder / f"{case}.pt")
 
 
-@pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(on_rank, args=(30517 + os.getpid() % 1000, str(folder)), nprocs=2)
-    return folder
+@pytest.fixture(scope="module", params=[2, 4])
+def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_ranks(on_rank, request.param, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(autouse=True)
@@ -83,11 +74,11 @@ def original_draws() -> object:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_ranks_equal_one_process_over_the_union(two_ranks: Path, case: str) -> None:
+def test_ranks_equal_one_process_over_the_union(ranks: Path, case: str) -> None:
     objective = build(case)
     parts = objective(images())
     parts["loss"].backward()
-    saved = torch.load(two_ranks / f"{case}.pt", weights_only=True)
+    saved = torch.load(ranks / f"{case}.pt", weights_only=True)
     for key, parameter in objective.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(saved["gradients"][key], parameter.grad, rtol=1e-7, atol=1e-9, msg=key)

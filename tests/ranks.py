@@ -1,0 +1,33 @@
+"""Processes that work as ranks on gloo, for tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+Work = Callable[[int, int, Path], None]
+"""Takes rank, number of ranks, and a folder for what it finds."""
+
+
+def run_ranks(work: Work, world: int, folder: Path) -> Path:
+    """Run `work`, a function of a module, on so many ranks of one thread each; return the folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_begin, args=(work, world, port, folder), nprocs=world)
+    return folder
+
+
+def _begin(rank: int, work: Work, world: int, port: int, folder: Path) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    work(rank, world, folder)
+    dist.barrier()
+    dist.destroy_process_group()
