@@ -105,7 +105,7 @@ def measure(rounds: int, arguments: list[str]) -> dict[str, list[float]]:
 
 def main() -> None:
     """Measure or calculate, and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Other flags are those of `pretask train`.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backbone", default="resnet20")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--arithmetic", action="store_true")
-    args = parser.parse_args()
+    args, more = parser.parse_known_args()
     if args.arithmetic:
         for name, passes in (("baseline", 1), ("sla", 4)):
             print(f"{name}, 256 images per GPU")
@@ -122,6 +122,7 @@ def main() -> None:
         return
     chosen = ["data", "method", "backbone", "batch_size", "epochs"]
     flags = [word for key in chosen for word in (f"--{key.replace('_', '-')}", str(getattr(args, key)))]
+    flags += more
     rates = measure(args.rounds, [*flags, "--validation", "0", "--precision", "fp32"])
     alone = rates["one process"]
     for name, found in rates.items():
