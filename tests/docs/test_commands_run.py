@@ -30,7 +30,6 @@ NOT_RUN = {
     ". .venv/bin/activate": "of the shell",
     "torchrun": "tests/test_experiment.py types it for two processes; what stands behind it is run below, as one",
     "export TORCH_DISABLE": "of the shell; tests/training/test_processes.py sets it",
-    "accelerate launch": "needs GPUs for several processes; it starts the same command",
 }
 """Lines of shell blocks that this file does not run, by how they start, and why."""
 MEASURED_IN_SMALL = {
@@ -120,6 +119,22 @@ def test_scripts_that_measure_run(line, monkeypatch, capsys):
     finally:
         torch.set_flush_denormal(False)
     assert "step ms" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_script_that_measures_processes_runs(monkeypatch, capsys):
+    measured, calculated = (shlex.split(line) for line in shell_lines(DOCS / "results/scaling.md"))
+    for flag, value in {
+        "--rounds": "1",
+        "--epochs": "2",
+        "--backbone": "resnet8",
+        "--per-class": "20",
+    }.items():
+        set_flag(measured, flag, value)
+    for words, told in ((measured, "two, own statistics"), (calculated, " 64 GPUs ")):
+        monkeypatch.setattr(sys, "argv", words[1:])
+        runpy.run_path(str(ROOT / words[1]), run_name="__main__")
+        assert told in capsys.readouterr().out
 
 
 @pytest.mark.slow
