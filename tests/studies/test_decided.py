@@ -39,8 +39,8 @@ def test_a_second_start_decides_as_the_first_one(timings: list[str], tmp_path: P
 def test_what_the_user_decided_stays(timings: list[str], tmp_path: Path) -> None:
     config = configure({"device": "cpu", "precision": "fp32"})
     assert decide_precision(config, ONE_AT_A_TIME, tmp_path) is config
-    on_gpus = replace(ONE_AT_A_TIME, gpus_per_trial=1.0)
-    assert decide_precision(configure({}), on_gpus, tmp_path).session.precision == "auto"
+    cluster = replace(ONE_AT_A_TIME, executor="ray")
+    assert decide_precision(configure({}), cluster, tmp_path).session.precision == "auto"
     assert not (tmp_path / FILE).exists()
 
 

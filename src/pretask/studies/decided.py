@@ -18,13 +18,17 @@ def decide_precision(config: C, execution: Execution, folder: Path) -> C:
     """Return the configuration with its precision decided, as the first start of the study in `folder` did.
 
     On a processor a short timing decides, which a busy machine may turn the other way from run to run. GPUs of one
-    kind all decide alike, and those of a cluster are not at hand here: their runs decide for themselves.
+    kind all decide alike; what the machines of a cluster have is not known here, unless `--device cpu` is given:
+    their runs decide for themselves.
 
     Raises:
         PretaskError: what was decided cannot be read or written.
     """
-    device = resolve_device(config.session.device)
-    if config.session.precision != "auto" or device.type != "cpu" or execution.gpus_per_trial:
+    session = config.session
+    if session.precision != "auto" or (execution.executor != "local" and session.device != "cpu"):
+        return config
+    device = resolve_device(session.device)
+    if device.type != "cpu":
         return config
     path = folder / FILE
     with held(folder / LOCKS / f"{FILE}.lock", wait=True):
