@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import Tensor
 
 Work = Callable[[int, int, Path], None]
 """Takes rank, number of ranks, and a folder for what it finds."""
@@ -20,8 +21,17 @@ def run_ranks(work: Work, world: int, folder: Path) -> Path:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_begin, args=(work, world, port, folder), nprocs=world)
+    # Forked, or each rank would import for seconds; with one thread there is no pool of threads to lose.
+    mp.start_processes(_begin, args=(work, world, port, folder), nprocs=world, start_method="fork")
     return folder
+
+
+def check_equal_on_all(found: Iterable[Tensor]) -> None:
+    """Check that all ranks found the same, bit for bit."""
+    mine = torch.cat([value.detach().flatten().double() for value in found])
+    of_ranks = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(of_ranks, mine)
+    assert all(torch.equal(other, mine) for other in of_ranks), "ranks differ"
 
 
 def _begin(rank: int, work: Work, world: int, port: int, folder: Path) -> None:

@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 
 import pretask
-from parquet_shards import numbered, write_shards
-from pretask.data import load_data, streaming
+from pretask.data import streaming
 from pretask.data.decode import Header
 from pretask.data.images import FileImages, ImageStore, LabelledImages
 from pretask.data.loader import create_loader
@@ -165,60 +164,6 @@ def test_mixed_channels_name_the_image():
     loader = stream(LabelledImages(Odd(), torch.zeros(4, dtype=torch.int64)), workers=0, train=False)
     with pytest.raises(PretaskError, match="image 2 has 1 channels, the others have 3"):
         list(loader.epoch(0))
-
-
-@pytest.fixture(params=["folder", "shards"])
-def numbered_images(request, tmp_path):
-    """Fifty images whose pixels are their number, in files of their own or in row groups of four."""
-    encoded = [numbered(i, 16) for i in range(50)]
-    if request.param == "shards":
-        write_shards(tmp_path, encoded)
-        return load_data(tmp_path, memory_limit=0).train
-    paths = [f"{i:02}.bmp" for i in range(50)]
-    for path, content in zip(paths, encoded, strict=True):
-        (tmp_path / path).write_bytes(content)
-    return LabelledImages(FileImages(tmp_path, paths, 1), torch.arange(50) % 3)
-
-
-def visited(split, epoch, start, stop):
-    """Return the images that two ranks with two workers each are shown in some steps of an epoch."""
-    seen = []
-    for rank in range(2):
-        loader = create_loader(
-            split, image_size=(16, 16), batch_size=4, device="cpu", train=True, kind="streaming", workers=2,
-            rank=rank, world_size=2,
-        )  # fmt: skip
-        assert len(loader) == 6
-        for _, batch in zip(range(start, stop), loader.epoch(epoch, start), strict=False):
-            shown = (batch.images[:, 0, 0, 0] * 255).round().long()
-            assert torch.equal(shown, batch.index), "each image is the one that its index says"
-            assert torch.equal(batch.labels, shown % 3)
-            seen += shown.tolist()
-        loader.close()
-    return seen
-
-
-def test_two_ranks_of_two_workers_visit_each_image_once_in_mid_epoch_resume_too(numbered_images):
-    """Of 50 images six global batches of eight are shown; what is left out differs from epoch to epoch."""
-    whole = visited(numbered_images, 1, 0, 6)
-    assert len(whole) == len(set(whole)) == 48
-    before, after = visited(numbered_images, 1, 0, 4), visited(numbered_images, 1, 4, 6)
-    assert (len(before), len(after)) == (32, 16)
-    assert sorted(before + after) == sorted(whole)
-    assert set(visited(numbered_images, 2, 0, 6)) != set(whole)
-
-
-def test_two_ranks_of_two_workers_evaluate_each_image_once(numbered_images):
-    seen = []
-    for rank in range(2):
-        loader = create_loader(
-            numbered_images, image_size=(16, 16), batch_size=4, device="cpu", train=False, kind="streaming", workers=2,
-            rank=rank, world_size=2,
-        )  # fmt: skip
-        for batch in loader.epoch(0):
-            seen += batch.index[batch.labels >= 0].tolist()
-        loader.close()
-    assert sorted(seen) == list(range(50))
 
 
 LEAVING = """

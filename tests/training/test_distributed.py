@@ -1,4 +1,4 @@
-"""Two and four ranks on gloo give the gradient of one process over the union of their batches, for every method."""
+"""One, two and four ranks on gloo give the gradient of one process over their union, for every method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pretask.methods.dropout import FeatureDropout
 from pretask.methods.fixmatch import FixMatch
 from pretask.methods.multi_view import MultiViewMethod
 from pretask.training.distributed import share_batch_statistics
-from ranks import run_ranks
+from ranks import check_equal_on_all, run_ranks
 
 CASES = [
     *METHODS.names(), "fixmatch+sla-sd", *(f"gssl:{gate}" for gate in GATES),
@@ -88,15 +88,16 @@ def on_rank(rank: int, world: int, folder: Path) -> None:
         share_batch_statistics(method, torch.device("cpu"))
         model = DistributedDataParallel(method)
         model(images, labels)["loss"].backward()
-        if rank == world - 1:
-            saved = {
-                "gradients": {k: p.grad for k, p in method.named_parameters()},
-                "buffers": dict(method.named_buffers()),
-            }
+        saved = {
+            "gradients": {k: p.grad for k, p in method.named_parameters()},
+            "buffers": dict(method.named_buffers()),
+        }
+        check_equal_on_all(value for part in saved.values() for value in part.values() if value is not None)
+        if rank == 0:
             torch.save(saved, folder / f"{name}.pt")
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[1, 2, 4])
 def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_ranks(on_rank, request.param, tmp_path_factory.mktemp("ranks"))
 

@@ -1,4 +1,4 @@
-"""Two and four ranks on gloo give the gradient of one process over the union of their batches, for every objective."""
+"""One, two and four ranks on gloo give the gradient of one process over their union, for every objective."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pretask.pretraining import trimix as trimix_module
 from pretask.pretraining import un_mix as un_mix_module
 from pretask.pretraining.mixing import Shares
 from pretask.training.distributed import share_batch_statistics
-from ranks import run_ranks
+from ranks import check_equal_on_all, run_ranks
 
 CASES = [*objective_names(), "trimix:simclr", "trimix:correlation", "un-mix:vicreg"]
 
@@ -55,12 +55,13 @@ def on_rank(rank: int, world: int, folder: Path) -> None:
         model = DistributedDataParallel(objective)
         parts = model(images()[rank * 8 // world : (rank + 1) * 8 // world])
         parts["loss"].backward()
-        if rank == world - 1:
-            gradients = {k: p.grad for k, p in objective.named_parameters() if p.grad is not None}
+        gradients = {k: p.grad for k, p in objective.named_parameters() if p.grad is not None}
+        check_equal_on_all([*gradients.values(), *objective.buffers(), parts["spread"]])
+        if rank == 0:
             torch.save({"gradients": gradients, "spread": parts["spread"]}, folder / f"{case}.pt")
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[1, 2, 4])
 def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_ranks(on_rank, request.param, tmp_path_factory.mktemp("ranks"))
 
