@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -24,6 +25,17 @@ def run_ranks(work: Work, world: int, folder: Path) -> Path:
     # Forked, or each rank would import for seconds; with one thread there is no pool of threads to lose.
     mp.start_processes(_begin, args=(work, world, port, folder), nprocs=world, start_method="fork")
     return folder
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute as ranks do: sums in parallel have other last bits, and small ones wait for their threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_equal_on_all(found: Iterable[Tensor]) -> None:

@@ -18,7 +18,7 @@ from pretask.evaluation import EVALUATORS
 from pretask.evaluation.predictions import embed
 from pretask.evaluation.split import split_loader
 from pretask.methods import MethodParts, create_method
-from ranks import run_ranks
+from ranks import one_thread, run_ranks
 
 PROTOCOLS = ("accuracy", "knn", "linear", "ridge")
 BATCH = 32
@@ -50,12 +50,8 @@ def on_rank(rank: int, world: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def alone() -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the ranks do: sums in parallel have other last bits
-    try:
+    with one_thread():
         return json.loads(json.dumps(figures()))
-    finally:
-        torch.set_num_threads(threads)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from pretask.pretraining import trimix as trimix_module
 from pretask.pretraining import un_mix as un_mix_module
 from pretask.pretraining.mixing import Shares
 from pretask.training.distributed import share_batch_statistics
-from ranks import check_equal_on_all, run_ranks
+from ranks import check_equal_on_all, one_thread, run_ranks
 
 CASES = [*objective_names(), "trimix:simclr", "trimix:correlation", "un-mix:vicreg"]
 
@@ -59,6 +60,12 @@ def on_rank(rank: int, world: int, folder: Path) -> None:
         check_equal_on_all([*gradients.values(), *objective.buffers(), parts["spread"]])
         if rank == 0:
             torch.save({"gradients": gradients, "spread": parts["spread"]}, folder / f"{case}.pt")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4])

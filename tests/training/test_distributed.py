@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from pretask.methods.dropout import FeatureDropout
 from pretask.methods.fixmatch import FixMatch
 from pretask.methods.multi_view import MultiViewMethod
 from pretask.training.distributed import share_batch_statistics
-from ranks import check_equal_on_all, run_ranks
+from ranks import check_equal_on_all, one_thread, run_ranks
 
 CASES = [
     *METHODS.names(), "fixmatch+sla-sd", *(f"gssl:{gate}" for gate in GATES),
@@ -95,6 +96,12 @@ def on_rank(rank: int, world: int, folder: Path) -> None:
         check_equal_on_all(value for part in saved.values() for value in part.values() if value is not None)
         if rank == 0:
             torch.save(saved, folder / f"{name}.pt")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4])
