@@ -181,9 +181,8 @@ def torment(kind: str, kills: int, seed: int, top: Path) -> dict[str, Any]:
         if took is None:
             left = state(killed)
             if not notes and left and all(run["results"] for run in left.values()):
-                book["seconds"] = (
-                    after  # the machine is less busy than it was: kills are to fall into the work
-                )
+                # The machine is less busy than it was: kills are to fall into the work.
+                book["seconds"] = after
             book["kills"].append({"kill": number + 1, "turn": turn, "seconds": after, "runs": left})
             print(f"{kind}: kill {number + 1} of {kills}, {after:.2f} s, {told(left)}", flush=True)
         else:

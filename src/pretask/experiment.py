@@ -17,6 +17,7 @@ from pretask.methods import Method, load_classifier, save_model
 from pretask.training.build import build_method, model_card, passes_per_image, resolve
 from pretask.training.config import RunConfig
 from pretask.training.config_files import load_any_config
+from pretask.training.gradient import check_pieces
 from pretask.training.header import header
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
@@ -52,6 +53,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
 
     method = build_method(config, split)
     loader = place.loader(config)
+    check_pieces(config.optim.accumulate, method, loader)
     place.begin(config, header(config, split, method, loader, place.accelerator, opened.session))
     judge = Judge(config, split, device)
     try:

@@ -21,6 +21,7 @@ from pretask.training.build_episodes import (
     resolve_episodes,
 )
 from pretask.training.episodes_config import FewShotConfig
+from pretask.training.gradient import check_pieces
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
 from pretask.workplace import open_workplace
@@ -62,6 +63,7 @@ def train_few_shot(
     method = build_episodic(config, split)
     inferences = ("aggregated", "single") if method.views > 1 else ("single",)
     loader = episode_loader(config, split, place.accelerator)
+    check_pieces(config.optim.accumulate, method, loader)
     place.begin(config, episodic_header(config, split, method, loader, place.accelerator, opened.session))
 
     def save(trained: EpisodicMethod, path: Path) -> None:

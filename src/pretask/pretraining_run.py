@@ -12,6 +12,7 @@ from pretask.evaluation.embeddings import EmbeddingWatch
 from pretask.methods import save_encoder
 from pretask.pretraining import Objective
 from pretask.training.build_pretraining import build_objective, encoder_card, resolve_pretraining
+from pretask.training.gradient import check_pieces
 from pretask.training.header import pretraining_header
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
@@ -51,6 +52,7 @@ def pretrain(
 
     objective = build_objective(config, split)
     loader = place.loader(config)
+    check_pieces(config.optim.accumulate, objective, loader)
     place.begin(
         config, pretraining_header(config, split, objective, loader, place.accelerator, opened.session)
     )

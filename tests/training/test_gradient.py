@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from pretask import experiment
 from pretask.backbones import create_backbone
 from pretask.errors import PretaskError
+from pretask.few_shot_run import train_few_shot
 from pretask.losses import LOSSES, create_loss
 from pretask.methods import METHODS, GateOptions, Method, MethodParts, create_method
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.pretraining_run import pretrain
 from pretask.training.config import SessionConfig
 from pretask.training.config_files import override
+from pretask.training.episodes_config import FewShotConfig
 from pretask.training.gradient import add_gradient
 from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.profiling import StepProfile
@@ -86,14 +88,20 @@ def test_pieces_give_the_gradient_of_the_whole(case: str, pieces: int) -> None:
 def test_what_looks_at_a_batch_as_a_whole_is_refused(configure, tmp_path) -> None:
     with pytest.raises(PretaskError, match="--accumulate 2 is not possible here: the loss compares"):
         experiment.train(configure(method="fixmatch", accumulate=2))
+    assert not (tmp_path / "run/config.yaml").exists(), "the name is free for a run without it"
     small = {"data": "digits", "per_class": 8, "backbone": "resnet8", "runs": str(tmp_path), "accumulate": 2}
     with pytest.raises(PretaskError, match="--accumulate 2 is not possible here"):
         pretrain(override(PretrainConfig(), **small))
+    episodes = {**small, "per_class": None, "ways": 2, "queries": 3, "name": "episodes"}
+    with pytest.raises(PretaskError, match="--accumulate 2 is not possible here"):
+        train_few_shot(override(FewShotConfig(), **episodes))
+    assert not list(tmp_path.glob("*/config.yaml"))
 
 
-def test_uneven_pieces_are_refused(configure) -> None:
+def test_uneven_pieces_are_refused(configure, tmp_path: Path) -> None:
     with pytest.raises(PretaskError, match=r"--accumulate 3 does not divide the 16 images .* --accumulate 2"):
         experiment.train(configure(accumulate=3))
+    assert not (tmp_path / "run/config.yaml").exists()
 
 
 def test_a_run_counts_steps_and_images_of_the_whole_batch(configure) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 
 import torch
@@ -56,7 +55,8 @@ def add_gradient(
         profile: is told the phases.
     """
     sums: dict[str, Tensor] = {}
-    for number, (some, their) in enumerate(_split(images, labels, pieces), 1):
+    split = zip(images.chunk(pieces), labels.chunk(pieces), strict=True)
+    for number, (some, their) in enumerate(split, 1):
         exchange = number == pieces
         with nullcontext() if exchange else accelerator.no_sync(model):
             begin_step(session.compile)
@@ -64,17 +64,10 @@ def add_gradient(
             with profile.phase("forward"), autocast:
                 parts: dict[str, Tensor] = model(some, their)
             with profile.phase("backward"):
-                accelerator.backward(parts["loss"] / pieces if pieces > 1 else parts["loss"])
+                accelerator.backward(parts["loss"] / pieces)
         if pieces == 1:
             return parts
         for name, value in parts.items():
             share = value.detach() / pieces
             sums[name] = sums[name] + share if name in sums else share
     return sums
-
-
-def _split(images: Tensor, labels: Tensor, pieces: int) -> Iterator[tuple[Tensor, Tensor]]:
-    if pieces == 1:
-        yield images, labels
-        return
-    yield from zip(images.chunk(pieces), labels.chunk(pieces), strict=True)

@@ -28,7 +28,7 @@ from pretask.training.config import SessionConfig
 from pretask.training.config_files import AnyConfig
 from pretask.training.display import Display, say
 from pretask.training.distributed import Agreement, share_batch_statistics
-from pretask.training.gradient import add_gradient, check_pieces
+from pretask.training.gradient import add_gradient
 from pretask.training.meter import Meter
 from pretask.training.optim import lr_schedule, make_average, make_optimizer, set_lr, training_length
 from pretask.training.profiling import StepProfile
@@ -63,7 +63,6 @@ def fit(
         Interrupted: on SIGINT or SIGTERM, after a checkpoint.
     """
     session, optim, device = config.session, config.optim, accelerator.device
-    check_pieces(optim.accumulate, method, loader)
     epochs, total = training_length(optim, len(loader))
     learning_rate = lr_schedule(optim, len(loader), total)
     selecting = validate is not None and session.selection != "last"
