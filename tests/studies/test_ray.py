@@ -65,7 +65,7 @@ def test_a_study_that_is_stopped_and_whose_worker_is_killed_has_the_table_of_the
     assert errors == "pretask: the study was stopped; the same command goes on from there\n"
 
     again = start(tmp_path)
-    (lock,) = tmp_path.glob("study/.locks/*")
+    (lock,) = tmp_path.glob("study/.locks/baseline-*")
     begun = lock.stat().st_mtime
     while lock.stat().st_mtime == begun or not lock.read_text():
         assert again.poll() is None, again.communicate()

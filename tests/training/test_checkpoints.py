@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from pretask import experiment
 from pretask.errors import PretaskError
 from pretask.tensor_files import DamagedFile, read_tensors, write_tensors
-from pretask.training import loop
+from pretask.training import gradient
 from pretask.training.checkpoint import Checkpoints
 from pretask.training.config_files import override
 
@@ -69,7 +69,7 @@ def test_a_run_goes_on_from_the_checkpoint_before(
             raise RuntimeError("the power is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "begin_step", stop_at_the_eighth)
+        patch.setattr(gradient, "begin_step", stop_at_the_eighth)
         with pytest.raises(RuntimeError):
             experiment.train(stopped)
     damage(tmp_path / "stopped/last/state.safetensors")
