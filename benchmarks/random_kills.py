@@ -74,7 +74,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     study = folder / "study.json"
     # What lies half written of a study's own table stays, since another process of the study may be writing it.
     left = set(folder.glob(".*.tmp")) if study.exists() else set()
-    kept = set(folder.rglob("*")) - left
+    kept = [path for path in folder.rglob("*") if left.isdisjoint((path, *path.parents))]
     found["names of files"] = sorted(path.relative_to(folder).as_posix() for path in kept)
     if study.exists():
         content = json.loads(study.read_text())

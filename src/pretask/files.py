@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pretask.errors import PretaskError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in `path`'s place; folders are made.
+    """Let `write` fill a file in a temporary folder beside `path`, then put it in `path`'s place; folders are made.
 
     Args:
         path: what is written.
@@ -28,10 +28,12 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
     Raises:
         PretaskError: the disk is full or the folder cannot be written; `path` is as it was.
     """
-    # Drawn, since processes of several machines may have one number, as the first of each container has.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    # Drawn, since processes of several machines may have one number, as the first of each container has. A folder,
+    # since what writes the file may write through others beside it, as safetensors does.
+    place = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = place / path.name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -41,8 +43,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
     except (OSError, SafetensorError) as error:
         raise unwritable(path, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def check_regular(path: Path) -> os.stat_result:
@@ -86,7 +87,6 @@ def unwritable(path: Path, error: Exception) -> PretaskError:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files that a process left in `folder` when it was killed as it wrote."""
+    """Remove the temporary folders that a process left in `folder` when it was killed as it wrote."""
     for path in folder.glob(".*.tmp"):
-        with suppress(OSError):
-            path.unlink()
+        shutil.rmtree(path, ignore_errors=True)

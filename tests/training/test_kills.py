@@ -41,10 +41,10 @@ KINDS: dict[str, tuple[type[AnyConfig], Callable[[Any], dict[str, Any]], dict[st
 }  # fmt: skip
 WHOLE, BEFORE, HALF = "state.safetensors", "previous.safetensors", ".tmp"
 LEFT = {
-    "before": {WHOLE, BEFORE},
+    "before": {WHOLE, BEFORE, HALF},
     "half": {WHOLE, BEFORE, HALF},
     "between the renames": {BEFORE, HALF},
-    "after": {WHOLE, BEFORE},
+    "after": {WHOLE, BEFORE, HALF},
 }
 """What the folder of checkpoints holds, by when the process was killed."""
 WRITE = 8
@@ -66,12 +66,13 @@ def die():
 
 def dying_save(tensors, path, metadata):
     global writes
-    writes += path.name.startswith(".state.")
+    writes += path.name == "{WHOLE}"
     if writes == {WRITE} and moment == "before":
         die()
     save(tensors, path, metadata=metadata)
     if writes == {WRITE} and moment == "half":
         os.truncate(path, path.stat().st_size // 2)
+        path.rename(path.with_name(".tmpxmvAqY"))  # safetensors has a draft of its own
         die()
 
 def dying_replace(path, target):
