@@ -48,6 +48,7 @@ def check_equal_on_all(found: Iterable[Tensor]) -> None:
 
 def _begin(rank: int, work: Work, world: int, port: int, folder: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
     work(rank, world, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,13 @@ app = App(
 
 
 def open_console() -> Console:
-    """Return where commands print."""
+    """Return where commands print; of the processes that `torchrun` starts, the first prints for all."""
     from rich.console import Console
 
-    console = Console()
+    quiet = os.environ.get("RANK", "0") != "0"
+    console = Console(quiet=quiet)
     # A file or pipe has no width of its own, and rich's 80 columns would cut tables short.
-    return console if console.is_terminal else Console(width=_WIDTH_OF_FILES)
+    return console if console.is_terminal else Console(quiet=quiet, width=_WIDTH_OF_FILES)
 
 
 def print_lines(lines: Sequence[str], console: Console) -> None:

@@ -24,6 +24,7 @@ from pretask.training.optim import training_length
 from pretask.training.preparation import make_preparation
 from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position
+from pretask.training.weights import check_sharding
 from pretask.workplace import open_workplace
 
 
@@ -54,6 +55,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
     method = build_method(config, split)
     loader = place.loader(config)
     check_pieces(config.optim.accumulate, method, loader)
+    check_sharding(config.session, method, config.method)
     place.begin(config, header(config, split, method, loader, place.accelerator, opened.session))
     judge = Judge(config, split, device)
     try:

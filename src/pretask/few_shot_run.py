@@ -24,6 +24,7 @@ from pretask.training.episodes_config import FewShotConfig
 from pretask.training.gradient import check_pieces
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
+from pretask.training.weights import check_sharding
 from pretask.workplace import open_workplace
 
 VALIDATION_SHARE = 3
@@ -64,6 +65,7 @@ def train_few_shot(
     inferences = ("aggregated", "single") if method.views > 1 else ("single",)
     loader = episode_loader(config, split, place.accelerator)
     check_pieces(config.optim.accumulate, method, loader)
+    check_sharding(config.session, method)
     place.begin(config, episodic_header(config, split, method, loader, place.accelerator, opened.session))
 
     def save(trained: EpisodicMethod, path: Path) -> None:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,26 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
     Raises:
         PretaskError: the disk is full or the folder cannot be written; `path` is as it was.
     """
-    # Drawn, since processes of several machines may have one number, as the first of each container has. A folder,
-    # since what writes the file may write through others beside it, as safetensors does.
-    place = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    # Drawn, since processes of several machines may have one number, as the first of each container has.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    # Of its own, since what writes the file may write through others beside it, as safetensors does.
+    place = draft.with_suffix(".folder.tmp")
     temporary = place / path.name
     try:
         place.mkdir(parents=True)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        temporary.rename(draft)
+        _remove(place)  # before `path` is there: whoever finds it whole finds nothing left of its making
         if keep is not None and path.exists():
             path.replace(keep)
-        temporary.replace(path)
+        draft.replace(path)
     except (OSError, SafetensorError) as error:
         raise unwritable(path, error) from error
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        _remove(place)
+        _remove(draft)
 
 
 def check_regular(path: Path) -> os.stat_result:
@@ -87,6 +92,15 @@ def unwritable(path: Path, error: Exception) -> PretaskError:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary folders that a process left in `folder` when it was killed as it wrote."""
+    """Remove what a process left in `folder` when it was killed as it wrote."""
     for path in folder.glob(".*.tmp"):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and can be."""
+    if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

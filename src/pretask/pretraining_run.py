@@ -19,6 +19,7 @@ from pretask.training.optim import training_length
 from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position
+from pretask.training.weights import check_sharding
 from pretask.workplace import open_workplace
 
 
@@ -53,6 +54,7 @@ def pretrain(
     objective = build_objective(config, split)
     loader = place.loader(config)
     check_pieces(config.optim.accumulate, objective, loader)
+    check_sharding(config.session, objective)
     place.begin(
         config, pretraining_header(config, split, objective, loader, place.accelerator, opened.session)
     )

@@ -44,7 +44,7 @@ LEFT = {
     "before": {WHOLE, BEFORE, HALF},
     "half": {WHOLE, BEFORE, HALF},
     "between the renames": {BEFORE, HALF},
-    "after": {WHOLE, BEFORE, HALF},
+    "after": {WHOLE, BEFORE},
 }
 """What the folder of checkpoints holds, by when the process was killed."""
 WRITE = 8

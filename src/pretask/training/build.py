@@ -100,7 +100,7 @@ def resolve(config: RunConfig, data: ImageData, device: torch.device) -> RunConf
         pretext_weight=_given(asked.pretext_weight, kind.default_pretext_weight),
         epsilon=_given(asked.epsilon, None if attack is None else 255 * attack.epsilon),
         precision=resolve_precision(session.precision, device),
-        compile=resolve_compile(session.compile, device),
+        compile=resolve_compile(session.compile, device, session.shard_weights),
     )
 
 

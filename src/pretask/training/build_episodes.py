@@ -68,7 +68,7 @@ def resolve_episodes(config: FewShotConfig, split: ClassSplit, device: torch.dev
         backbone=backbone_name(config.backbone, split.train.image_size),
         pretexts=tuple(pretext.name for pretext in pretexts),
         precision=resolve_precision(config.session.precision, device),
-        compile=resolve_compile(config.session.compile, device),
+        compile=resolve_compile(config.session.compile, device, config.session.shard_weights),
     )
 
 

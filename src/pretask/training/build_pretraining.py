@@ -58,7 +58,7 @@ def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.d
         if asked.strength != "auto"
         else recommended_strength(data.image_size, data.channels, mirrors),
         precision=resolve_precision(config.session.precision, device),
-        compile=resolve_compile(config.session.compile, device),
+        compile=resolve_compile(config.session.compile, device, config.session.shard_weights),
     )
 
 

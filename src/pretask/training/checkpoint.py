@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pretask.errors import PretaskError
 from pretask.tensor_files import DamagedFile, read_tensors, write_tensors
+from pretask.training.sharding import shared_like
 
 _TREE = "tree"
 
@@ -130,9 +131,9 @@ def _unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Restore the optimiser, its buffers laid out in memory as the weights they belong to."""
+    """Restore the optimiser, its buffers laid out in memory, or shared out, as the weights they belong to."""
     optimizer.load_state_dict(state)
     for parameter, buffers in optimizer.state.items():
         for name, value in buffers.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                buffers[name] = torch.empty_like(parameter).copy_(value)
+                buffers[name] = torch.empty_like(parameter).copy_(shared_like(value, parameter))

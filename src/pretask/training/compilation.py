@@ -8,8 +8,8 @@ from torch import nn
 from pretask.errors import PretaskError
 
 
-def resolve_compile(asked: str, device: torch.device) -> str:
-    """Return "yes", "no" or "graphs"; "auto" compiles on a GPU.
+def resolve_compile(asked: str, device: torch.device, sharded: bool = False) -> str:
+    """Return "yes", "no" or "graphs"; "auto" compiles on a GPU, unless weights are shared out among processes.
 
     Raises:
         PretaskError: CUDA graphs without a GPU.
@@ -20,7 +20,7 @@ def resolve_compile(asked: str, device: torch.device) -> str:
         )
     if asked != "auto":
         return asked
-    return "yes" if device.type == "cuda" else "no"
+    return "yes" if device.type == "cuda" and not sharded else "no"
 
 
 def compile_method(method: nn.Module, how: str) -> None:

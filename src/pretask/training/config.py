@@ -186,6 +186,9 @@ class SessionConfig:
     """memory format of images and weights"""
     sync_batch_norm: bool = True
     """share batch statistics among processes, so that W processes give the gradient of one"""
+    shard_weights: bool = False
+    """share weights, their gradients and the optimiser's state out among processes (FSDP), for networks that do not fit
+    on each"""
     threads: int | None = None
     """threads on the CPU; torch decides where not given"""
     eval_every: int = 1

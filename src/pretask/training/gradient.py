@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from pretask.data.loader import Loader
 from pretask.errors import PretaskError
@@ -58,7 +60,7 @@ def add_gradient(
     split = zip(images.chunk(pieces), labels.chunk(pieces), strict=True)
     for number, (some, their) in enumerate(split, 1):
         exchange = number == pieces
-        with nullcontext() if exchange else accelerator.no_sync(model):
+        with _exchange(model, accelerator, exchange):
             begin_step(session.compile)
             autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=session.precision == "bf16")
             with profile.phase("forward"), autocast:
@@ -71,3 +73,11 @@ def add_gradient(
             share = value.detach() / pieces
             sums[name] = sums[name] + share if name in sums else share
     return sums
+
+
+def _exchange(model: nn.Module, accelerator: Accelerator, yes: bool) -> AbstractContextManager[Any]:
+    """Return the context of a forward and backward pass after which ranks exchange gradients, or not yet."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(yes)
+        return nullcontext()
+    return nullcontext() if yes else accelerator.no_sync(model)

@@ -108,7 +108,10 @@ def machine_line(
         timed = "faster in a short timing" if precision == "bf16" else "bf16 was no faster in a short timing"
         precision += f" ({'what this GPU does best' if on_gpu else timed})"
     if asked.compile == "auto":
-        compiled += f" (the default on a {'GPU' if on_gpu else 'processor'})"
+        where = (
+            "with weights shared out" if session.shard_weights else f"on a {'GPU' if on_gpu else 'processor'}"
+        )
+        compiled += f" (the default {where})"
     return (
         f"machine   {accelerator.device}, {torch.get_num_threads()} threads, {precision}, {compiled}, "
         f"{loader.kind} loader ({loader.nbytes / 1e6:.0f} MB on the device)"

@@ -11,32 +11,30 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
-from torch import Tensor
-from torch.nn.utils import get_total_norm
+from torch import Tensor, nn
 
 from pretask.data.loader import Loader
 from pretask.errors import Interrupted, PretaskError
-from pretask.methods import Trainee
 from pretask.training.compilation import compile_method
 from pretask.training.config import SessionConfig
 from pretask.training.config_files import AnyConfig
 from pretask.training.display import Display, say
-from pretask.training.distributed import Agreement, share_batch_statistics
+from pretask.training.distributed import Agreement
 from pretask.training.gradient import add_gradient
 from pretask.training.meter import Meter
-from pretask.training.optim import lr_schedule, make_average, make_optimizer, set_lr, training_length
+from pretask.training.optim import lr_schedule, set_lr, training_length
 from pretask.training.profiling import StepProfile
 from pretask.training.run_folder import RunFolder
 from pretask.training.signals import stop_requests
 from pretask.training.snapshot import Position, restore_snapshot, save_snapshot
+from pretask.training.weights import T, place_weights
 
-T = TypeVar("T", bound=Trainee)
 Prepare = Callable[[T, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Changes the images and labels of a step before the method sees them."""
 Validate = Callable[[T], dict[str, dict[str, Any]]]
@@ -62,44 +60,36 @@ def fit(
         PretaskError: the loss is not finite, or the checkpoint does not fit.
         Interrupted: on SIGINT or SIGTERM, after a checkpoint.
     """
-    session, optim, device = config.session, config.optim, accelerator.device
+    session, optim = config.session, config.optim
     epochs, total = training_length(optim, len(loader))
     learning_rate = lr_schedule(optim, len(loader), total)
     selecting = validate is not None and session.selection != "last"
 
-    method = method.to(device)
-    if session.channels_last:
-        method = method.to(memory_format=torch.channels_last)
-    if accelerator.num_processes > 1 and session.sync_batch_norm:
-        share_batch_statistics(method, device)
-    optimizer = make_optimizer(method, optim)
-    average = make_average(method, optim.ema)
-    evaluated: T = average.module if average is not None else method
+    weights = place_weights(method, config, accelerator)
+    method, optimizer, average = weights.method, weights.optimizer, weights.average
     position, meter = Position(), Meter()
     torch.manual_seed(session.seed + 7919 * accelerator.process_index)  # ranks draw different views
     if accelerator.is_main_process:
         folder.remove_unfinished()
     if folder.checkpoints.exist:
-        position, meter = restore_snapshot(
-            folder.checkpoints, method, optimizer, average, accelerator, partial(say, console)
-        )
+        position, meter = restore_snapshot(folder.checkpoints, weights, accelerator, partial(say, console))
     folder.truncate_metrics(position.epoch)
     compile_method(method, session.compile)
-    model = accelerator.prepare_model(method)
+    model: nn.Module = method if session.shard_weights else accelerator.prepare_model(method)
     agree = Agreement()
 
     def require_sound() -> None:
         _require_finite(meter.means().get("loss", 0.0), position, optim.lr)
-        _require_finite(float(get_total_norm(method.parameters())), position, optim.lr)
+        _require_finite(weights.norm(), position, optim.lr)
 
     def checkpoint() -> None:
         require_sound()
-        save_snapshot(folder.checkpoints, method, optimizer, average, position, meter, accelerator)
+        save_snapshot(folder.checkpoints, weights, position, meter, accelerator)
 
     with (
         Display(console, title, total, position.step) as display,
         stop_requests() as stop_requested,
-        StepProfile(session.profile, folder.path, device) as profile,
+        StepProfile(session.profile, folder.path, accelerator.device) as profile,
     ):
         saved_at = time.perf_counter()
         for epoch in range(position.epoch, epochs):
@@ -152,17 +142,12 @@ def fit(
                 "images_per_second": (position.images - seen) / elapsed,
                 "wait_share": (position.waited - waited) / elapsed, "seconds": position.seconds,
             }  # fmt: skip
-            due = (epoch + 1) % session.eval_every == 0 or epoch + 1 == epochs
-            if validate is not None and due:
-                record["validation"] = validate(evaluated)
-            if selecting and due:
-                score = next(iter(record["validation"].values()))["top1"]
-                if score > position.best_score:
-                    position.best_score, position.selected_epoch = score, epoch + 1
-                    _on_main(accelerator, lambda: save(evaluated, folder.path))
-            elif not selecting and epoch + 1 == epochs:
-                position.selected_epoch = epochs
-                _on_main(accelerator, lambda: save(evaluated, folder.path))
+            if (epoch + 1) % session.eval_every == 0 or epoch + 1 == epochs:
+                with weights.evaluated() as evaluated:
+                    if validate is not None:
+                        record["validation"] = validate(evaluated)
+                    if position.selects(epoch + 1, epochs, record["validation"] if selecting else None):
+                        _on_main(accelerator, partial(save, evaluated, folder.path))
             if accelerator.is_main_process:
                 folder.append_metrics(record)
             display.epoch(record, epochs)
@@ -175,7 +160,7 @@ def fit(
         # Asked to stop in the last validation: what is left is no training, but takes its time.
         if any(agree(stop_requested())):
             raise _interrupted(position, total)
-    return evaluated, position
+    return weights.last(), position
 
 
 def _interrupted(position: Position, total: int) -> Interrupted:

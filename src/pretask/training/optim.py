@@ -87,8 +87,13 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def make_average(method: nn.Module, decay: float) -> ModelEmaV3 | None:
+def make_average(method: nn.Module, decay: float, foreach: bool = True) -> ModelEmaV3 | None:
     """Return timm's exponential moving average of the weights, its decay warmed up; None where the decay is 0.
+
+    Args:
+        method: what is averaged; it is copied.
+        decay: of the average.
+        foreach: whether all weights are averaged in one call, which those that are shared out cannot be.
 
     Raises:
         PretaskError: a decay outside [0, 1).
@@ -99,4 +104,4 @@ def make_average(method: nn.Module, decay: float) -> ModelEmaV3 | None:
         return None
     from timm.utils.model_ema import ModelEmaV3
 
-    return ModelEmaV3(method, decay=decay, use_warmup=True)
+    return ModelEmaV3(method, decay=decay, use_warmup=True, foreach=foreach)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from pretask.errors import PretaskError
-from pretask.methods import Trainee
-from pretask.training.checkpoint import Checkpoints, load_optimizer_state
+from pretask.training.checkpoint import Checkpoints
 from pretask.training.meter import Meter
-
-if TYPE_CHECKING:
-    from timm.utils.model_ema import ModelEmaV3
+from pretask.training.weights import T, Weights
 
 _PARTS = {"method", "optimizer", "average", "position", "ranks"}
 
@@ -35,11 +32,25 @@ class Position:
     best_score: float = -math.inf
     selected_epoch: int = 0
 
+    def selects(self, epoch: int, epochs: int, scores: dict[str, dict[str, Any]] | None) -> bool:
+        """Whether the weights after `epoch` of `epochs` are to be kept: the best ones, or without scores the last.
+
+        The first inference's "top1" decides; what is selected is noted.
+        """
+        if scores is None:
+            chosen = epoch == epochs
+        else:
+            score = next(iter(scores.values()))["top1"]
+            if chosen := score > self.best_score:
+                self.best_score = score
+        if chosen:
+            self.selected_epoch = epoch
+        return chosen
+
 
 def save_snapshot(
-    checkpoints: Checkpoints, method: Trainee, optimizer: torch.optim.Optimizer, average: ModelEmaV3 | None,
-    position: Position, meter: Meter, accelerator: Accelerator,
-) -> None:  # fmt: skip
+    checkpoints: Checkpoints, weights: Weights[T], position: Position, meter: Meter, accelerator: Accelerator
+) -> None:
     """Write weights, optimiser, average, position, and each rank's random state and sums, at once or not at all.
 
     Every rank must call this.
@@ -49,9 +60,7 @@ def save_snapshot(
         own["cuda"] = torch.cuda.get_rng_state(accelerator.device)
     ranks = gather_object([own]) if accelerator.num_processes > 1 else [own]
     tree = {
-        "method": method.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": average.module.state_dict() if average is not None else None,
+        **weights.state(keep=accelerator.is_main_process),
         "position": {**asdict(position), "best_score": str(position.best_score)},
         "ranks": ranks,
     }
@@ -62,9 +71,7 @@ def save_snapshot(
 
 def restore_snapshot(
     checkpoints: Checkpoints,
-    method: Trainee,
-    optimizer: torch.optim.Optimizer,
-    average: ModelEmaV3 | None,
+    weights: Weights[T],
     accelerator: Accelerator,
     warn: Callable[[str], object],
 ) -> tuple[Position, Meter]:
@@ -72,7 +79,7 @@ def restore_snapshot(
 
     Args:
         checkpoints: of the run.
-        method, optimizer, average: what is restored.
+        weights: what is restored.
         accelerator: of this process.
         warn: is told where the newest is damaged and the one before it is taken.
 
@@ -89,10 +96,7 @@ def restore_snapshot(
             f"{accelerator.num_processes}: resume with the same number"
         )
     try:
-        method.load_state_dict(tree["method"])
-        load_optimizer_state(optimizer, tree["optimizer"])
-        if average is not None:
-            average.module.load_state_dict(tree["average"])
+        weights.load(tree)
     except (RuntimeError, ValueError, KeyError) as error:
         raise PretaskError(
             f"the checkpoint in {folder} is of another architecture ({str(error).splitlines()[0]}): "

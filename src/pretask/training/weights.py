@@ -1,0 +1,158 @@
+"""The weights of a training: whole on every process or shared out, what steps them, their average, what is kept."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import nn
+from torch.nn.utils import get_total_norm
+
+from pretask.errors import PretaskError
+from pretask.methods import Trainee
+from pretask.pretraining import Objective
+from pretask.training.checkpoint import load_optimizer_state
+from pretask.training.config import MethodConfig, SessionConfig
+from pretask.training.config_files import AnyConfig
+from pretask.training.distributed import share_batch_statistics
+from pretask.training.optim import make_average, make_optimizer
+from pretask.training.sharding import gathered, load_whole, shard_weights, whole_tensor
+
+if TYPE_CHECKING:
+    from timm.utils.model_ema import ModelEmaV3
+
+T = TypeVar("T", bound=Trainee)
+
+
+@dataclass(frozen=True)
+class Weights(Generic[T]):
+    """A method in training, on one process of a run.
+
+    Attributes:
+        method: whose weights are stepped.
+        optimizer: steps them.
+        average: their moving average, which then is what is evaluated and kept.
+        spare: a copy on the CPU for what is evaluated and kept, where the weights themselves are shared out.
+        device: of this process.
+    """
+
+    method: T
+    optimizer: torch.optim.Optimizer
+    average: ModelEmaV3 | None
+    spare: T | None
+    device: torch.device
+
+    def norm(self) -> float:
+        """Return the norm of all weights; every process must ask."""
+        return float(whole_tensor(get_total_norm(self.method.parameters())))
+
+    def state(self, keep: bool) -> dict[str, Any]:
+        """Return the state of all parts, whole; every process must ask, but only what is kept is there.
+
+        Args:
+            keep: whether this process keeps it.
+        """
+        state = {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.module.state_dict() if self.average is not None else None,
+        }
+        whole: dict[str, Any] = gathered(state, keep)
+        return whole
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put a state back.
+
+        Raises:
+            RuntimeError, ValueError, KeyError: it is of another architecture.
+        """
+        load_whole(self.method, state["method"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
+        if self.average is not None:
+            load_whole(self.average.module, state["average"])
+
+    @contextmanager
+    def evaluated(self) -> Iterator[T]:
+        """Give what is evaluated and kept: whole, and the same on all processes, each of which must ask."""
+        try:
+            yield self.last()
+        finally:
+            if self.spare is not None:
+                self.spare.cpu()
+
+    def last(self) -> T:
+        """Return what is evaluated and kept, to stay on the device; see `evaluated`."""
+        source: T = self.average.module if self.average is not None else self.method
+        if self.spare is not None:
+            self.spare.load_state_dict(gathered(source.state_dict(), keep=True))
+            source = self.spare.to(self.device)
+        _take_buffers_of_first(source)
+        return source
+
+
+def check_sharding(session: SessionConfig, method: Trainee, asked: MethodConfig | None = None) -> None:
+    """Refuse what changes or reads weights where they are not whole, or sharding where there is nothing to share.
+
+    Args:
+        session: says whether weights are shared out.
+        method: what is to be trained.
+        asked: of a training with labels.
+
+    Raises:
+        PretaskError: one process, compilation, a moving average as target, or attacks on the network in training.
+    """
+    if not session.shard_weights:
+        return
+    reason = None
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        reason = "there is one process: start several with torchrun"
+    elif session.compile != "no":
+        reason = f"a compiled network is not put together in pieces: drop --compile {session.compile}"
+    elif isinstance(method, Objective) and method.average is not None:
+        reason = "targets come from a moving average, which follows whole weights: type --target online"
+    elif asked is not None and asked.adversarial != "none":
+        reason = f"the attack needs the whole network before the step: drop --adversarial {asked.adversarial}"
+    if reason is not None:
+        raise PretaskError(f"--shard-weights is not possible here: {reason}, or drop --shard-weights")
+
+
+def place_weights(method: T, config: AnyConfig, accelerator: Accelerator) -> Weights[T]:
+    """Bring a method to the device, whole or shared out, with its optimiser and its average.
+
+    Args:
+        method: on the CPU.
+        config: of the run.
+        accelerator: of this process.
+    """
+    session, device, spare = config.session, accelerator.device, None
+    if session.shard_weights:
+        spare = copy.deepcopy(method)
+    else:
+        method = method.to(device)
+    if session.channels_last:
+        whole = method if spare is None else spare  # FSDP takes no other layout than torch's first
+        whole.to(memory_format=torch.channels_last)
+    if accelerator.num_processes > 1 and session.sync_batch_norm:
+        share_batch_statistics(method, device)
+    average = make_average(method, config.optim.ema, foreach=not session.shard_weights)
+    if session.shard_weights:
+        for whole in (method, *([average.module] if average is not None else [])):
+            shard_weights(whole, device, session.precision == "bf16")
+    return Weights(method, make_optimizer(method, config.optim), average, spare, device)
+
+
+@torch.no_grad()
+def _take_buffers_of_first(method: nn.Module) -> None:
+    """Take the first process's running statistics, which are those that a checkpoint has."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    for buffer in method.buffers():
+        sent = buffer.contiguous()
+        dist.broadcast(sent, 0)
+        buffer.copy_(sent)
