@@ -55,7 +55,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
     method = build_method(config, split)
     loader = place.loader(config)
     check_pieces(config.optim.accumulate, method, loader)
-    check_sharding(config.session, method, config.method)
+    check_sharding(config.session, method, place.accelerator.num_processes, config.method)
     place.begin(config, header(config, split, method, loader, place.accelerator, opened.session))
     judge = Judge(config, split, device)
     try:

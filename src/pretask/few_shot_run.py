@@ -65,7 +65,7 @@ def train_few_shot(
     inferences = ("aggregated", "single") if method.views > 1 else ("single",)
     loader = episode_loader(config, split, place.accelerator)
     check_pieces(config.optim.accumulate, method, loader)
-    check_sharding(config.session, method)
+    check_sharding(config.session, method, place.accelerator.num_processes)
     place.begin(config, episodic_header(config, split, method, loader, place.accelerator, opened.session))
 
     def save(trained: EpisodicMethod, path: Path) -> None:

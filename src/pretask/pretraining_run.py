@@ -54,7 +54,7 @@ def pretrain(
     objective = build_objective(config, split)
     loader = place.loader(config)
     check_pieces(config.optim.accumulate, objective, loader)
-    check_sharding(config.session, objective)
+    check_sharding(config.session, objective, place.accelerator.num_processes)
     place.begin(
         config, pretraining_header(config, split, objective, loader, place.accelerator, opened.session)
     )

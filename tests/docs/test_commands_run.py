@@ -32,6 +32,8 @@ NOT_RUN = {
     "export TORCH_DISABLE": "of the shell; tests/training/test_processes.py sets it",
 }
 """Lines of shell blocks that this file does not run, by how they start, and why."""
+OF_SEVERAL_PROCESSES = "--shard-weights"
+"""What one process refuses; tests/training/test_processes.py runs it with two."""
 MEASURED_IN_SMALL = {
     "--rounds": "2", "--threads": "1", "--backbone": "resnet8", "--batch-size": "4", "--image-size": "16",
 }  # fmt: skip
@@ -88,7 +90,7 @@ def test_commands_run(page, folder, stage):
     write_files(page, stage)
     for tokens in typed(page):
         if tokens[0] not in STUDIES:
-            folder.run(tokens)
+            folder.run([token for token in tokens if token != OF_SEVERAL_PROCESSES])
         elif tokens == shlex.split(REALLY):
             folder.run(
                 [*tokens[:-3], "--equal-compute", "--seeds", "1", "--backbone", "resnet8", "--epochs", "1"]

@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from test_resume import states_equal, without_times
 
 from pretask import configure, load_config
@@ -66,6 +69,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, faulty: Path) -> Path:
     settings = {
         "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 2, "batch_size": 8, "threads": 1,
         "device": "cpu", "runs": str(folder), "name": "whole", "checkpoint_steps": 2,
+        "precision": "fp32",
     }  # fmt: skip
     save_config(configure(settings), folder / "whole.yaml")
     (folder / "none").touch()
@@ -73,10 +77,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory, faulty: Path) -> Path:
     return folder
 
 
-def another(whole: Path, name: str) -> Path:
-    """Return the configuration file of a run that differs in its name alone."""
+def another(whole: Path, name: str, **more: Any) -> Path:
+    """Return the configuration file of a run that differs in its name, and in what else is given."""
     path = whole / f"{name}.yaml"
-    save_config(override(load_config(whole / "whole.yaml"), name=name), path)
+    save_config(override(load_config(whole / "whole.yaml"), name=name, **more), path)
     return path
 
 
@@ -98,3 +102,15 @@ def test_where_one_process_is_asked_to_stop_all_stop_together(whole: Path, fault
     assert load_tree(whole / "stopped/last/state.safetensors")["position"]["step"] == 7
     two_processes(*asked)
     assert states_equal(whole / "whole", whole / "stopped")
+
+
+@pytest.mark.slow
+def test_weights_in_parts_survive_a_dead_process_too(whole: Path, faulty: Path) -> None:
+    undisturbed, marker = another(whole, "parts", shard_weights=True), whole / "was-killed-in-parts"
+    two_processes(faulty, undisturbed, whole / "none", 0, 1)
+    config = another(whole, "killed-in-parts", shard_weights=True)
+    two_processes(faulty, config, marker, signal.SIGKILL, 8, "--max-restarts", "1")
+    assert marker.exists()
+    assert states_equal(whole / "parts", whole / "killed-in-parts")
+    copies, parts = (load_file(whole / name / "model.safetensors") for name in ("whole", "parts"))
+    torch.testing.assert_close(parts, copies, rtol=1e-3, atol=1e-4)

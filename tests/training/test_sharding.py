@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,18 @@ from accelerate import Accelerator
 from rank_cases import CASES, batch, build, rows_of
 from torch import nn
 
+from pretask.backbones import create_backbone
+from pretask.errors import PretaskError
+from pretask.experiment import train
+from pretask.methods import Method, MethodParts, create_method
+from pretask.pretraining import ObjectiveParts, create_objective, get_strength
 from pretask.training.config import RunConfig, SessionConfig
 from pretask.training.config_files import build_config
 from pretask.training.distributed import share_batch_statistics
 from pretask.training.gradient import add_gradient
 from pretask.training.profiling import StepProfile
-from pretask.training.sharding import gathered, shard_weights
-from pretask.training.weights import place_weights
+from pretask.training.sharding import blocks, gathered, shard_weights
+from pretask.training.weights import check_sharding, place_weights
 from ranks import check_equal_on_all, one_thread, run_ranks
 
 CPU = torch.device("cpu")
@@ -31,7 +37,7 @@ def on_rank(rank: int, world: int, folder: Path) -> None:
         images, labels = (part[rows_of(rank, world, name)] for part in batch())
         method = build(name, first=rank * 8 // world)
         share_batch_statistics(method, CPU)
-        shard_weights(method, CPU, half=False)
+        shard_weights(method, CPU)
         add_gradient(method, images, labels, 1, SESSION, accelerator, profile)
         held = sum(weight.to_local().numel() for weight in method.parameters())
         gradients = gathered({key: weight.grad for key, weight in method.named_parameters()}, keep=True)
@@ -129,7 +135,7 @@ def pieces_on_rank(rank: int, world: int, folder: Path) -> None:
         for module in method.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
-        shard_weights(method, CPU, half=False)
+        shard_weights(method, CPU)
         add_gradient(
             method, images, labels, pieces, SESSION, Accelerator(cpu=True), StepProfile(0, Path(), CPU)
         )
@@ -139,3 +145,76 @@ def pieces_on_rank(rank: int, world: int, folder: Path) -> None:
 
 def test_pieces_give_the_gradient_of_the_whole(tmp_path: Path) -> None:
     run_ranks(pieces_on_rank, 2, tmp_path)
+
+
+TIMM = ("test_vit", "test_convnext", "test_efficientnet", "test_nfnet")
+
+
+def timm_method(name: str) -> Method:
+    torch.manual_seed(0)
+    backbone = create_backbone(name, image_size=(32, 32))
+    return create_method("baseline", MethodParts(backbone, torch.ones(3), (0.3,) * 3, (0.2,) * 3))
+
+
+def timm_on_rank(rank: int, world: int, folder: Path) -> None:
+    for name in TIMM:
+        whole = timm_method(name).double().eval()
+        parts = copy.deepcopy(whole)
+        shard_weights(parts, CPU)
+        images = torch.rand(2, 3, 32, 32, dtype=torch.float64)  # the same on both ranks
+        for method in (whole, parts):
+            method(images, torch.tensor([0, 2]))["loss"].backward()
+        for method in (whole, parts):
+            torch.optim.SGD(method.parameters(), lr=0.1).step()
+        torch.testing.assert_close(gathered(parts.state_dict(), keep=True), whole.state_dict(), msg=name)
+
+
+def test_networks_of_timm_are_stepped_as_whole_ones(tmp_path: Path) -> None:
+    run_ranks(timm_on_rank, 2, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first"),
+    [
+        ("resnet20", 9, "blocks.0"),
+        ("test_vit", 6, "net.blocks.0"),
+        ("test_convnext", 12, "net.stages.0.blocks.0"),
+        ("regnetx_002", 11, "net.s3.b1"),  # items of a module of its own kind
+    ],
+)
+def test_blocks_are_what_a_network_repeats(name: str, count: int, first: str) -> None:
+    network = create_backbone(name, image_size=(64, 64))
+    names = {module: name for name, module in network.named_modules()}
+    found = [names[block] for block in blocks(network)]
+    assert (len(found), found[0]) == (count, first), found
+
+
+REFUSED = [
+    ({}, 1, "there is one process: start several with torchrun"),
+    ({"compile": "yes"}, 2, "drop --compile yes"),
+    ({"adversarial": "fgsm"}, 2, "drop --adversarial fgsm"),
+]
+
+
+@pytest.mark.parametrize(("more", "processes", "message"), REFUSED)
+def test_what_weights_in_parts_cannot_do_is_refused(
+    more: dict[str, str], processes: int, message: str
+) -> None:
+    config = config_of("sgd", **{"shard_weights": True, **more})
+    with pytest.raises(PretaskError, match=f"--shard-weights is not possible here: .*{message}"):
+        check_sharding(config.session, build("baseline"), processes, config.method)
+
+
+def test_a_moving_average_as_target_is_refused() -> None:
+    backbone = create_backbone("resnet8", image_size=(8, 8))
+    objective = create_objective(
+        "byol", ObjectiveParts(backbone, (0.3,) * 3, (0.2,) * 3, get_strength("small"))
+    )
+    with pytest.raises(PretaskError, match="type --target online"):
+        check_sharding(SESSION, objective, 2)
+
+
+def test_refused_sharding_leaves_the_name_free(configure, tmp_path: Path) -> None:
+    with pytest.raises(PretaskError, match="start several with torchrun"):
+        train(configure(name="alone", shard_weights=True))
+    assert not (tmp_path / "alone/config.yaml").exists(), "the name is free"

@@ -12,9 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from pretask.methods import Trainee
 
@@ -22,7 +21,7 @@ SMALLEST_BLOCK = 0.01
 """Share of a network's weights from which a block is put together and given up by itself."""
 
 
-def shard_weights(method: Trainee, device: torch.device, half: bool) -> None:
+def shard_weights(method: Trainee, device: torch.device) -> None:
     """Share the weights of a method out among all processes, where it stands; its parts go to the device on the way.
 
     Every process must hold the same weights, and calls the method itself, or parts of it within its `forward`.
@@ -30,34 +29,29 @@ def shard_weights(method: Trainee, device: torch.device, half: bool) -> None:
     Args:
         method: on the CPU, so that the device never holds it whole.
         device: of this process.
-        half: whether autocast is at work: blocks are then put together in bfloat16 at once, or it would keep copies of
-            all of them for the backward pass. Not so blocks with batch normalisation, which wants its weights in
-            float32. Gradients are added up in float32.
     """
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    low = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     for block in blocks(method.backbone):
-        lowered = half and not any(isinstance(part, _BatchNorm) for part in block.modules())
-        fully_shard(block, mesh=mesh, mp_policy=low if lowered else MixedPrecisionPolicy())
+        fully_shard(block, mesh=mesh)
     fully_shard(method, mesh=mesh)
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:
     """Return the smallest parts of a network that are called one after the other, each with enough weights of its own.
 
-    A block is an item of a `Sequential` or `ModuleList` that has parts itself: such an item is called as a whole,
-    while a leaf's weights may be read by the module around it.
+    A block is a module with parts in a `Sequential`, a `ModuleList`, or a module all of whose parts are of one class:
+    there it is called as a whole, while a leaf's weights may be read by the module around it.
     """
-    least = SMALLEST_BLOCK * _size(network)
+    least = SMALLEST_BLOCK * sum(weight.numel() for weight in network.parameters())
     taken: list[nn.Module] = []
 
     def visit(module: nn.Module) -> int:
         """Collect the blocks below a module, and return how many of its weights are in none of them."""
         left = sum(weight.numel() for weight in module.parameters(recurse=False))
+        in_line = _in_line(module)
         for part in module.children():
             of_part = visit(part)
-            listed = isinstance(module, nn.Sequential | nn.ModuleList)
-            if listed and of_part >= least and any(part.children()) and not isinstance(part, nn.ModuleList):
+            if in_line and of_part >= least and any(part.children()) and not isinstance(part, nn.ModuleList):
                 taken.append(part)
             else:
                 left += of_part
@@ -65,6 +59,14 @@ def blocks(network: nn.Module) -> list[nn.Module]:
 
     visit(network)
     return taken
+
+
+def _in_line(module: nn.Module) -> bool:
+    """Whether a module's parts are called one after the other."""
+    parts = list(module.children())
+    return isinstance(module, nn.Sequential | nn.ModuleList) or (
+        len(parts) > 1 and len({*map(type, parts)}) == 1
+    )
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
@@ -105,7 +107,3 @@ def load_whole(module: nn.Module, state: dict[str, Tensor]) -> None:
     module.load_state_dict(
         {name: shared_like(value, own[name]) if name in own else value for name, value in state.items()}
     )
-
-
-def _size(network: nn.Module) -> int:
-    return sum(weight.numel() for weight in network.parameters())

@@ -96,12 +96,15 @@ class Weights(Generic[T]):
         return source
 
 
-def check_sharding(session: SessionConfig, method: Trainee, asked: MethodConfig | None = None) -> None:
+def check_sharding(
+    session: SessionConfig, method: Trainee, processes: int, asked: MethodConfig | None = None
+) -> None:
     """Refuse what changes or reads weights where they are not whole, or sharding where there is nothing to share.
 
     Args:
         session: says whether weights are shared out.
         method: what is to be trained.
+        processes: of the run.
         asked: of a training with labels.
 
     Raises:
@@ -110,7 +113,7 @@ def check_sharding(session: SessionConfig, method: Trainee, asked: MethodConfig 
     if not session.shard_weights:
         return
     reason = None
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if processes == 1:
         reason = "there is one process: start several with torchrun"
     elif session.compile != "no":
         reason = f"a compiled network is not put together in pieces: drop --compile {session.compile}"
@@ -143,7 +146,7 @@ def place_weights(method: T, config: AnyConfig, accelerator: Accelerator) -> Wei
     average = make_average(method, config.optim.ema, foreach=not session.shard_weights)
     if session.shard_weights:
         for whole in (method, *([average.module] if average is not None else [])):
-            shard_weights(whole, device, session.precision == "bf16")
+            shard_weights(whole, device)
     return Weights(method, make_optimizer(method, config.optim), average, spare, device)
 
 
