@@ -84,3 +84,24 @@ def test_conversion_keeps_frozen_weights_frozen() -> None:
         nn.Linear(3, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False)
     ).requires_grad_(False)
     assert not any(p.requires_grad for p in share_batch_statistics(network, torch.device("cpu")).parameters())
+
+
+def low_precision_on_rank(rank: int, world: int, folder: Path) -> None:
+    torch.manual_seed(0)
+    x = (torch.randn(8, 4, 6, 6) / 10 + 3).bfloat16()
+    whole, shared = (
+        nn.BatchNorm2d(4),
+        share_batch_statistics(nn.Sequential(nn.BatchNorm2d(4)), torch.device("cpu")),
+    )
+    expected = whole(x)
+    found = shared(x[rank * 8 // world : (rank + 1) * 8 // world])
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        found, expected[rank * 8 // world : (rank + 1) * 8 // world], rtol=0.02, atol=0.02
+    )
+    torch.testing.assert_close(shared[0].running_mean, whole.running_mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(shared[0].running_var, whole.running_var, rtol=1e-5, atol=1e-6)
+
+
+def test_shared_statistics_of_low_precision_have_all_digits(tmp_path: Path) -> None:
+    run_ranks(low_precision_on_rank, 2, tmp_path)

@@ -126,6 +126,25 @@ def test_steps_are_those_of_one_process(two_trained: Path, optimizer: str) -> No
     torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
 
 
+def own_statistics_on_rank(rank: int, world: int, folder: Path) -> None:
+    config = config_of("sgd", shard_weights=True, sync_batch_norm=False)
+    weights = place_weights(build("baseline", first=rank * 4), config, Accelerator(cpu=True))
+    images, labels = (part[rows_of(rank, world, "baseline")] for part in batch())
+    weights.method(images, labels)["loss"].backward()
+    weights.average.update(weights.method)
+    with weights.evaluated() as evaluated:
+        check_equal_on_all(value for value in evaluated.state_dict().values())
+    own = torch.stack([buffer.mean() for buffer in weights.method.buffers() if buffer.is_floating_point()])
+    torch.save(own, folder / f"{rank}.pt")
+
+
+def test_all_ranks_evaluate_with_the_statistics_of_the_first(tmp_path: Path) -> None:
+    first, second = (
+        torch.load(run_ranks(own_statistics_on_rank, 2, tmp_path) / f"{rank}.pt") for rank in (0, 1)
+    )
+    assert not torch.equal(first, second), "each had its own"
+
+
 def pieces_on_rank(rank: int, world: int, folder: Path) -> None:
     """Batch statistics stand still, or a piece would have its own."""
     images, labels = (part[rows_of(rank, world, "sla")] for part in batch())

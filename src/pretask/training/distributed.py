@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pretask.methods.ranks import sum_over_ranks
+from pretask.methods.ranks import gather_over_ranks
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -26,16 +26,27 @@ class GlobalBatchNorm(_BatchNorm):
         if not self.training:
             evaluated: Tensor = super().forward(x)
             return evaluated
-        others = [0, *range(2, x.dim())]
+        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x  # statistics need the digits
+        variance, mean = self._moments(wide)
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = sum_over_ranks(x.sum(others)) / count
-        centred = x - _per_channel(mean, x)
-        variance = sum_over_ranks(centred.square().sum(others)) / count
         self._track(mean.detach(), variance.detach() * count / max(1, count - 1))
-        scale = (variance + self.eps).rsqrt()
-        if not self.affine:
-            return centred * _per_channel(scale, x)
-        return centred * _per_channel(scale * self.weight, x) + _per_channel(self.bias, x)
+        centred, scale = wide - _per_channel(mean, x), (variance + self.eps).rsqrt()
+        if self.affine:
+            scaled = centred * _per_channel(scale * self.weight, x) + _per_channel(self.bias, x)
+        else:
+            scaled = centred * _per_channel(scale, x)
+        return scaled.to(x.dtype)
+
+    @staticmethod
+    def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return variance and mean [C] over all ranks, from those of each, in one exchange.
+
+        Variances and squared distances of means are added, which loses no digits as squares of values would.
+        """
+        own = torch.stack(torch.var_mean(x, [0, *range(2, x.dim())], correction=0))
+        variances, means = gather_over_ranks(own[None]).unbind(1)
+        mean = means.mean(0)
+        return variances.mean(0) + (means - mean).square().mean(0), mean
 
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
