@@ -139,9 +139,8 @@ def own_statistics_on_rank(rank: int, world: int, folder: Path) -> None:
 
 
 def test_all_ranks_evaluate_with_the_statistics_of_the_first(tmp_path: Path) -> None:
-    first, second = (
-        torch.load(run_ranks(own_statistics_on_rank, 2, tmp_path) / f"{rank}.pt") for rank in (0, 1)
-    )
+    folder = run_ranks(own_statistics_on_rank, 2, tmp_path)
+    first, second = (torch.load(folder / f"{rank}.pt") for rank in (0, 1))
     assert not torch.equal(first, second), "each had its own"
 
 
