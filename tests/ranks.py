@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor
 
 Work = Callable[[int, int, Path], None]
@@ -50,6 +51,8 @@ def _begin(rank: int, work: Work, world: int, port: int, folder: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.set_num_threads(1)
+    PartialState._reset_state()  # which the parent may have: of one process
+    AcceleratorState._reset_state()
     dist.init_process_group("gloo", rank=rank, world_size=world)
     work(rank, world, folder)
     dist.barrier()

@@ -26,7 +26,7 @@ pytest.importorskip("ray", reason="needs the extra ray")
 
 SMALL = {
     "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 120, "batch_size": 20, "eval_every": 20,
-    "threads": 1, "device": "cpu", "name": "study",
+    "threads": 1, "device": "cpu", "precision": "fp32", "name": "study",
 }  # fmt: skip
 
 
