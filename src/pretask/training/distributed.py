@@ -7,9 +7,52 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pretask.methods.ranks import gather_over_ranks
+
+class _Normalize(Function):
+    """Batch normalisation by the moments of all ranks' values; one exchange forwards, and one backwards.
+
+    Returns the normalised values, and mean and variance [C], which carry no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        _, own_mean, own_scale = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
+        own = torch.stack((own_mean, own_scale.square().reciprocal() - eps))
+        of_ranks = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(of_ranks, own)
+        # Variances and squared distances of means are added: sums of squares would lose digits.
+        means, variances = torch.stack(of_ranks, 1)
+        mean = means.mean(0)
+        variance = variances.mean(0) + (means - mean).square().mean(0)
+        out: Tensor = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)[0]
+        ctx.save_for_backward(x, weight, mean, variance)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, variance)
+        return out, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, mean, variance = ctx.saved_tensors
+        of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradients[0], x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
+        # So far mean and variance stood still; they follow the values of all ranks.
+        total_weight, total_bias = totals = torch.stack((of_weight, of_bias))
+        dist.all_reduce(totals)
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        scale = (variance + ctx.eps).rsqrt()
+        slope = weight * scale.square() * total_weight / count
+        offset = weight * scale * total_bias / count
+        # The normalisation as a kernel for slope · (x - mean) + offset, which takes low precision without copies.
+        of_x -= torch.native_batch_norm(x, slope, offset, mean, torch.ones_like(mean), False, 0.0, 0.0)[0]
+        return of_x, of_weight, of_bias, None
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -26,27 +69,16 @@ class GlobalBatchNorm(_BatchNorm):
         if not self.training:
             evaluated: Tensor = super().forward(x)
             return evaluated
-        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x  # statistics need the digits
-        variance, mean = self._moments(wide)
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        if not self.affine:
+            wide = torch.promote_types(x.dtype, torch.float32)
+            weight, bias = (x.new_full((self.num_features,), value, dtype=wide) for value in (1.0, 0.0))
+        out: Tensor
+        out, mean, variance = _Normalize.apply(x, weight, bias, self.eps)
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        self._track(mean.detach(), variance.detach() * count / max(1, count - 1))
-        centred, scale = wide - _per_channel(mean, x), (variance + self.eps).rsqrt()
-        if self.affine:
-            scaled = centred * _per_channel(scale * self.weight, x) + _per_channel(self.bias, x)
-        else:
-            scaled = centred * _per_channel(scale, x)
-        return scaled.to(x.dtype)
-
-    @staticmethod
-    def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return variance and mean [C] over all ranks, from those of each, in one exchange.
-
-        Variances and squared distances of means are added, which loses no digits as squares of values would.
-        """
-        own = torch.stack(torch.var_mean(x, [0, *range(2, x.dim())], correction=0))
-        variances, means = gather_over_ranks(own[None]).unbind(1)
-        mean = means.mean(0)
-        return variances.mean(0) + (means - mean).square().mean(0), mean
+        self._track(mean, variance * count / max(1, count - 1))
+        return out
 
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
@@ -91,10 +123,6 @@ class Agreement:
         votes = torch.tensor(own, dtype=torch.uint8)
         dist.all_reduce(votes, dist.ReduceOp.MAX, group=self._hosts)
         return tuple(bool(vote) for vote in votes.tolist())
-
-
-def _per_channel(values: Tensor, x: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (x.dim() - 2))
 
 
 def _global_copy(norm: _BatchNorm) -> GlobalBatchNorm:
