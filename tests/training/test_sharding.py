@@ -232,6 +232,13 @@ def test_a_moving_average_as_target_is_refused() -> None:
         check_sharding(SESSION, objective, 2)
 
 
+def test_a_network_with_a_single_number_is_refused() -> None:
+    method = build("baseline")
+    method.encoder.backbone.gain = nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(PretaskError, match=r"encoder\.backbone\.gain is a single number"):
+        check_sharding(SESSION, method, 2)
+
+
 def test_refused_sharding_leaves_the_name_free(configure, tmp_path: Path) -> None:
     with pytest.raises(PretaskError, match="start several with torchrun"):
         train(configure(name="alone", shard_weights=True))

@@ -58,7 +58,7 @@ class Prototypes(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(1.0 / num_features))
+        self.scale = nn.Parameter(torch.tensor([1.0 / num_features]))
 
     def forward(self, support: Tensor, queries: Tensor) -> Tensor:
         """Return scores [E, Q, N] of queries [E, Q, D] by support [E, N, k, D]."""
@@ -77,9 +77,9 @@ class RidgeRegression(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(10.0))
-        self.offset = nn.Parameter(torch.tensor(0.0))
-        self.log_penalty = nn.Parameter(torch.tensor(0.0))
+        self.scale = nn.Parameter(torch.tensor([10.0]))
+        self.offset = nn.Parameter(torch.tensor([0.0]))
+        self.log_penalty = nn.Parameter(torch.tensor([0.0]))
 
     def forward(self, support: Tensor, queries: Tensor) -> Tensor:
         """Return scores [E, Q, N]; see `Prototypes.forward`."""

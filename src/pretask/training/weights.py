@@ -108,7 +108,8 @@ def check_sharding(
         asked: of a training with labels.
 
     Raises:
-        PretaskError: one process, compilation, a moving average as target, or attacks on the network in training.
+        PretaskError: one process, compilation, a moving average as target, attacks on the network in training, or
+            a weight that is a single number, which torch cannot share out.
     """
     if not session.shard_weights:
         return
@@ -121,6 +122,8 @@ def check_sharding(
         reason = "targets come from a moving average, which follows whole weights: type --target online"
     elif asked is not None and asked.adversarial != "none":
         reason = f"the attack needs the whole network before the step: drop --adversarial {asked.adversarial}"
+    elif scalars := [name for name, weight in method.named_parameters() if weight.dim() == 0]:
+        reason = f"this network's {scalars[0]} is a single number, which cannot be shared out: type another --backbone"
     if reason is not None:
         raise PretaskError(f"--shard-weights is not possible here: {reason}, or drop --shard-weights")
 
