@@ -85,12 +85,18 @@ def write_files(page: Path, place: Path) -> None:
             subprocess.run(["sh", "-c", line], cwd=place, check=True)
 
 
+def as_one_process(tokens: list[str]) -> list[str]:
+    """Return a command without what needs other processes, which take long to start and are tested by themselves."""
+    alone = [token for token in tokens if token != OF_SEVERAL_PROCESSES]
+    return [*alone, "--no-plain"] if alone[0] == "speed" and "--no-plain" not in alone else alone
+
+
 @pytest.mark.parametrize("page", [page for page in WITH_COMMANDS if typed(page)], ids=name_of)
 def test_commands_run(page, folder, stage):
     write_files(page, stage)
     for tokens in typed(page):
         if tokens[0] not in STUDIES:
-            folder.run([token for token in tokens if token != OF_SEVERAL_PROCESSES])
+            folder.run(as_one_process(tokens))
         elif tokens == shlex.split(REALLY):
             folder.run(
                 [*tokens[:-3], "--equal-compute", "--seeds", "1", "--backbone", "resnet8", "--epochs", "1"]
