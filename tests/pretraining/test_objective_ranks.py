@@ -156,9 +156,11 @@ def test_ranks_equal_one_process_over_the_union(ranks: dict[str, Any], case: str
     assert next(drawn, None) is None
 
 
-def test_every_objective_and_every_base_is_among_the_cases() -> None:
-    assert {name for name, _ in CASES.values()} == {*objective_names()}
-    for name in OBJECTIVES.names():
+def test_every_objective_is_tried_over_all_bases_or_all_that_predict() -> None:
+    """A refusal of anything else would leave cases out unseen."""
+    every = {*BASES.names()}
+    predicting = {base for base in every if BASES.get(base).predicts}
+    for name in {*objective_names()} - every:
         bases = {options["base"] for of, options in CASES.values() if of == name}
-        predicting = {base for base in BASES.names() if BASES.get(base).predicts}
-        assert name == "plain" or bases == {"i-mix": predicting}.get(name, {*BASES.names()}), name
+        assert bases in (every, predicting), name
+    assert every <= {name for name, _ in CASES.values()}
