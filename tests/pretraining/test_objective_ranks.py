@@ -1,41 +1,105 @@
-"""One, two and four ranks on gloo give the gradient of one process over their union, for every objective."""
+"""One, two and four ranks on gloo give the gradient of one process over their union, for every objective and base.
+
+Ranks draw shares and partners as in a training, each from a random state of its own; one process is given their draws.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
+import torch.distributed as dist
 from small_objectives import images, make
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pretask.pretraining import Objective, TriMixOptions, objective_names
-from pretask.pretraining import i_mix as i_mix_module
-from pretask.pretraining import trimix as trimix_module
-from pretask.pretraining import un_mix as un_mix_module
-from pretask.pretraining.mixing import Shares
+from pretask.errors import PretaskError
+from pretask.methods.ranks import gather_over_ranks
+from pretask.pretraining import BASES, OBJECTIVES, Objective, TriMixOptions, default_base, objective_names
+from pretask.pretraining.mixing import Shares, draw_shares
 from pretask.training.distributed import share_batch_statistics
 from ranks import check_equal_on_all, one_thread, run_ranks
 
-CASES = [*objective_names(), "trimix:simclr", "trimix:correlation", "un-mix:vicreg"]
+Options = dict[str, Any]
+
+TARGETS = {"average": {"target": "average"}, "with-gradient": {"target": "online", "stop_gradient": False}}
 
 
-def pairs_swapped(batch: torch.Tensor, *_: object, **__: object) -> Shares:
-    """Shares that are the same for the union as for its halves: each image is mixed with its neighbour."""
-    order = torch.arange(len(batch)).view(-1, 2).flip(1).flatten()
-    return Shares(torch.full((len(batch), 1), 0.7, dtype=torch.float64), order)
+def choices() -> dict[str, Options]:
+    """Every value of the options of mixing that name one or say yes or no, save those they have by themselves."""
+    found = {}
+    for option, kind in get_type_hints(TriMixOptions).items():
+        for value in (False, True) if kind is bool else get_args(kind):
+            if value != getattr(TriMixOptions(), option):
+                found[f"{option}={value}"] = {"mix": TriMixOptions(**{option: value})}
+    return found
+
+
+def read_by(name: str, base: str) -> dict[str, Options]:
+    """What to vary: each consistency over every base, all else that may change a formula over the default base."""
+    options = {} if name in BASES.names() else choices()
+    if name != "trimix":
+        return {key: value for key, value in options.items() if key.startswith("per_sample")}
+    if base != default_base(name):
+        return {key: value for key, value in options.items() if key.startswith("consistency")}
+    return {**TARGETS, **options}
+
+
+def cases() -> dict[str, tuple[str, Options]]:
+    """Every objective with every base that it takes, as it is and varied."""
+    found = {}
+    for name in objective_names():
+        for base in [name] if name in BASES.names() else BASES.names():
+            for words, options in {"": {}, **read_by(name, base)}.items():
+                with suppress(PretaskError):
+                    make(name, base=base, tiny=True, **options)
+                    found[f"{name}:{base}:{words}"] = name, {"base": base, **options}
+    return found
+
+
+CASES = cases()
+
+
+@contextmanager
+def shares_by(draw: Callable[..., Shares]) -> Iterator[None]:
+    """Have all objectives draw by `draw`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in OBJECTIVES.names():
+            module = sys.modules[OBJECTIVES.get(name).__module__]
+            if hasattr(module, "draw_shares"):
+                patch.setattr(module, "draw_shares", draw)
+        yield
+
+
+class Kept:
+    """Shares as they are drawn, kept."""
+
+    def __init__(self) -> None:
+        self.drawn: list[Shares] = []
+
+    def __call__(self, images: torch.Tensor, alpha: float, per_sample: bool) -> Shares:
+        self.drawn.append(draw_shares(images, alpha, per_sample))
+        return self.drawn[-1]
+
+    def of_all_ranks(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return λ and π of each draw, for the union of all ranks' images."""
+        return [
+            (
+                gather_over_ranks(shares.share),
+                gather_over_ranks(shares.order + dist.get_rank() * len(shares.order)),
+            )
+            for shares in self.drawn
+        ]
 
 
 def build(case: str) -> Objective:
-    for module in (trimix_module, i_mix_module, un_mix_module):
-        module.draw_shares = pairs_swapped
-    name, _, more = case.partition(":")
-    if more == "correlation":
-        objective = make(name, mix=TriMixOptions(consistency="correlation"))
-    else:
-        objective = make(name, **({"base": more} if more else {}))
+    name, options = CASES[case]
+    objective = make(name, tiny=True, **options)
     objective.augment = TwoViews()
     return objective
 
@@ -51,15 +115,20 @@ class TwoViews(nn.Module):
 
 
 def on_rank(rank: int, world: int, folder: Path) -> None:
+    saved = {}
     for case in CASES:
         objective = share_batch_statistics(build(case), torch.device("cpu"))
         model = DistributedDataParallel(objective)
-        parts = model(images()[rank * 8 // world : (rank + 1) * 8 // world])
+        kept = Kept()
+        torch.manual_seed(100 + rank)
+        with shares_by(kept):
+            parts = model(images()[rank * 8 // world : (rank + 1) * 8 // world])
         parts["loss"].backward()
         gradients = {k: p.grad for k, p in objective.named_parameters() if p.grad is not None}
         check_equal_on_all([*gradients.values(), *objective.buffers(), parts["spread"]])
-        if rank == 0:
-            torch.save({"gradients": gradients, "spread": parts["spread"]}, folder / f"{case}.pt")
+        saved[case] = {"gradients": gradients, "spread": parts["spread"], "drawn": kept.of_all_ranks()}
+    if rank == 0:
+        torch.save(saved, folder / "saved.pt")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,25 +138,29 @@ def single_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4])
-def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_ranks(on_rank, request.param, tmp_path_factory.mktemp("ranks"))
-
-
-@pytest.fixture(autouse=True)
-def original_draws() -> object:
-    held = trimix_module.draw_shares
-    yield
-    for module in (trimix_module, i_mix_module, un_mix_module):
-        module.draw_shares = held
+def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = run_ranks(on_rank, request.param, tmp_path_factory.mktemp("ranks"))
+    return torch.load(folder / "saved.pt", weights_only=True)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_ranks_equal_one_process_over_the_union(ranks: Path, case: str) -> None:
-    objective = build(case)
-    parts = objective(images())
+def test_ranks_equal_one_process_over_the_union(ranks: dict[str, Any], case: str) -> None:
+    saved, objective = ranks[case], build(case)
+    drawn = iter(saved["drawn"])
+    with shares_by(lambda *_, **__: Shares(*next(drawn))):
+        parts = objective(images())
     parts["loss"].backward()
-    saved = torch.load(ranks / f"{case}.pt", weights_only=True)
-    for key, parameter in objective.named_parameters():
-        if parameter.grad is not None:
-            torch.testing.assert_close(saved["gradients"][key], parameter.grad, rtol=1e-7, atol=1e-9, msg=key)
+    gradients = {k: p.grad for k, p in objective.named_parameters() if p.grad is not None}
+    torch.testing.assert_close(saved["gradients"], gradients, rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(saved["spread"], parts["spread"])
+    assert next(drawn, None) is None
+
+
+def test_every_objective_is_tried_over_all_bases_or_all_that_predict() -> None:
+    """A refusal of anything else would leave cases out unseen."""
+    every = {*BASES.names()}
+    predicting = {base for base in every if BASES.get(base).predicts}
+    for name in {*objective_names()} - every:
+        bases = {options["base"] for of, options in CASES.values() if of == name}
+        assert bases in (every, predicting), name
+    assert every <= {name for name, _ in CASES.values()}

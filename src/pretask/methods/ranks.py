@@ -1,4 +1,4 @@
-"""Means over a batch that is split among processes, with the gradient that one process would have."""
+"""Sums and rows over a batch that is split among processes, with the gradient that one process would have."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def mean_over_ranks(value: Tensor) -> Tensor:
     """Return the mean of a tensor over all processes, or the tensor itself where there is one."""
     total = sum_over_ranks(value)
     return total if total is value else total / dist.get_world_size()
+
+
+def from_first_rank(drawn: Tensor) -> Tensor:
+    """Return the first process's tensor, without gradient, on all; the tensor itself where there is one process.
+
+    A sum to which the others add zeros: a compiled step holds sums, but would be cut in two by a broadcast.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return drawn
+    first = drawn.detach().clone() if dist.get_rank() == 0 else torch.zeros_like(drawn)
+    dist.all_reduce(first)
+    return first
 
 
 class _Gather(Function):

@@ -1,4 +1,8 @@
-"""How images are mixed, and in what shares."""
+"""How images are mixed, and in what shares.
+
+Where several processes share a batch, each mixes the images of its own part with each other: no image is sent between
+processes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta
 
+from pretask.methods.ranks import from_first_rank
+
 Mixed = Literal["images", "views", "latent"]
 
 
@@ -18,7 +24,7 @@ class Shares:
 
     Attributes:
         share: λ in [½, 1], [B, 1].
-        order: π, int64 [B]: the image that each is mixed with.
+        order: π, int64 [B]: the image that each is mixed with, among the process's own.
     """
 
     share: Tensor
@@ -35,9 +41,15 @@ class Shares:
 
 
 def draw_shares(images: Tensor, alpha: float, per_sample: bool) -> Shares:
-    """Draw max(λ, 1 − λ) with λ ~ Beta(α, α), one for the batch or one for each image, and a permutation."""
+    """Draw max(λ, 1 − λ) with λ ~ Beta(α, α), one for the batch or one for each image, and a permutation.
+
+    One for the batch is one for the union of all processes' batches: losses over the union are weighted with it. Shares
+    of images and permutations are each process's own, of its own images.
+    """
     count, device = len(images), images.device
     concentration = torch.tensor(alpha, device=device)
     drawn = Beta(concentration, concentration).sample((count if per_sample else 1,))
+    if not per_sample:
+        drawn = from_first_rank(drawn)
     share = torch.maximum(drawn, 1 - drawn).expand(count)[:, None]
     return Shares(share, torch.randperm(count, device=device))

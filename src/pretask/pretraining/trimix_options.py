@@ -16,7 +16,7 @@ class TriMixOptions:
     Attributes:
         mixed: different images, the two views of each image, or features of different images before the projector.
         alpha: α of λ ~ Beta(α, α).
-        per_sample: a λ for each image instead of one for the batch.
+        per_sample: a λ for each image instead of one for the batch, which is that of all processes together.
         extraction: draw the virtual embedding to both originals by their shares, or have a head take it apart.
         consistency: how the virtual embedding is compared with the mixture of the originals'.
         base_weight, extraction_weight, consistency_weight: of the three losses, 0 or more.

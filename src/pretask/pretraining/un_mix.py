@@ -15,7 +15,8 @@ class UnMix(Objective):
     """Un-Mix: beside the base, its loss of mixed views with the other view of both originals, by their shares.
 
     L(x1, x2) + λ·L(xv, x2) + (1−λ)·L(xv, x2[π]) (Shen et al., AAAI 2022, arXiv 2003.05438, algorithm 1). Images are
-    interpolated, not cut, and partners drawn at random instead of by reversing the batch.
+    interpolated, not cut, and partners drawn at random instead of by reversing the batch; see `draw_shares` for several
+    processes.
     """
 
     def __init__(self, parts: ObjectiveParts) -> None:
