@@ -15,6 +15,8 @@ from pretask.data.raw import RawData
 from pretask.data.readers import KINDS, read_path
 from pretask.data.readers.arrays import read_arrays
 from pretask.data.readers.hub import is_hub_object, read_hub, read_hub_object
+from pretask.data.readers.hub_files import PREFIX
+from pretask.data.readers.hub_stream import read_hub_stream
 from pretask.data.sources import SOURCES
 from pretask.errors import PretaskError, unknown_name
 
@@ -37,7 +39,7 @@ def load_data(
 
     Args:
         source: a known name ("cifar10"), a path (folder of class folders, parquet file or folder, .npz),
-            "hf:OWNER/NAME", a Hugging Face `Dataset` or `DatasetDict`, arrays as `(images, labels)` or
+            "hf:OWNER/NAME", "hf://datasets/OWNER/NAME/FILES" to leave parquet files on the Hub, a Hugging Face `Dataset` or `DatasetDict`, arrays as `(images, labels)` or
             `{"train": (images, labels), "test": …}`, or an `ImageData`, which is returned as it is.
         image_size: side, or (height, width), at which the network is to see the images; needed only where
             they differ in size.
@@ -96,6 +98,8 @@ def _read(source: Any, root: Path, download: bool, labelled: bool) -> RawData:
         raise PretaskError(f"cannot load data from a {type(source).__name__}: give a name, a path or arrays")
     if source in SOURCES.names():
         return SOURCES.get(source)(root / source, download)
+    if source.startswith(PREFIX):
+        return read_hub_stream(source)
     if source.startswith("hf:"):
         return read_hub(source.removeprefix("hf:"))
     path = Path(source).expanduser()
