@@ -117,12 +117,18 @@ class _Answers(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or cut
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Keep quiet where whoever asked has not waited for the answer."""
+
+
 @contextmanager
 def serving() -> Iterator[FakeHub]:
     """Run a Hub until the block ends."""
     answers = type("_Bound", (_Answers,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), answers)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), answers)
     answers.hub = FakeHub(server.server_address[1])
     thread = Thread(target=lambda: server.serve_forever(0.02), daemon=True)
     thread.start()
