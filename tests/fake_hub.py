@@ -13,6 +13,10 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
+
+from pretask.data.readers import hub_requests
+
 REPO = "owner/pets"
 
 
@@ -138,3 +142,16 @@ def serving() -> Iterator[FakeHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def asked_by_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """Run a Hub that this process and its children ask, without a token, and that nobody waits for."""
+    with serving() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(hub_requests, "PAUSES", (0.01, 0.02))
+        monkeypatch.setattr(hub_requests, "_locations", {})
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield hub

@@ -39,8 +39,9 @@ def load_data(
 
     Args:
         source: a known name ("cifar10"), a path (folder of class folders, parquet file or folder, .npz),
-            "hf:OWNER/NAME", "hf://datasets/OWNER/NAME/FILES" to leave parquet files on the Hub, a Hugging Face `Dataset` or `DatasetDict`, arrays as `(images, labels)` or
-            `{"train": (images, labels), "test": …}`, or an `ImageData`, which is returned as it is.
+            "hf:OWNER/NAME", "hf://datasets/OWNER/NAME" to leave its parquet files on the Hub, a Hugging Face
+            `Dataset` or `DatasetDict`, arrays as `(images, labels)` or `{"train": (images, labels), "test": …}`,
+            or an `ImageData`, which is returned as it is.
         image_size: side, or (height, width), at which the network is to see the images; needed only where
             they differ in size.
         channels: 1 or 3; needed only where some images are grey and others have colours.
@@ -56,7 +57,7 @@ def load_data(
         treat them as read-only.
 
     Raises:
-        PretaskError: the source is unknown, missing, empty or faulty; the message says what to do.
+        PretaskError: the source is unknown, missing, empty or faulty, or the Hub does not answer; the message says what to do.
         MissingExtra: a Hugging Face data set needs the optional package `datasets`.
     """
     size = _checked_size(image_size)

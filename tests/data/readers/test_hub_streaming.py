@@ -20,33 +20,25 @@ from pretask.errors import PretaskError
 
 pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
 
-from fake_hub import REPO, FakeHub, serving  # noqa: E402
-from pretask.data.readers.hub_files import HubFile, parse_address  # noqa: E402
-from pretask.data.readers.hub_stream import fixed_source, read_hub_stream  # noqa: E402
+from fake_hub import REPO, asked_by_this_process
+from pretask.data.readers.hub_files import HubFile, parse_address
+from pretask.data.readers.hub_stream import fixed_source, read_hub_stream
 
 HERE = f"hf://datasets/{REPO}"
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """An empty Hub that this process asks, without a token, and that no test waits for."""
-    with serving() as hub:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hub_requests, "PAUSES", (0.01, 0.02))
-        monkeypatch.setattr(hub_requests, "_locations", {})
+def hub(monkeypatch):
+    with asked_by_this_process(monkeypatch) as hub:
         monkeypatch.setattr(streaming, "processors", lambda: 2)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        monkeypatch.delenv("HF_TOKEN", raising=False)
         yield hub
 
 
-def colours(folder: Path, count: int = 48, side: int = 96, validation: int = 8) -> Path:
-    """Write noise of 96x96x3 in row groups of eight, about 220 KB each."""
-    write_shards(folder / "data", [noise(i, side) for i in range(count)], row_group_size=8)
-    if validation:
-        held = [noise(1000 + i, side) for i in range(validation)]
-        write_shards(folder / "data", held, shards=1, row_group_size=8, split="validation")
+def colours(folder: Path, count: int = 48) -> Path:
+    """Write noise of 96x96x3 in row groups of eight, about 220 KB each; eight images are for validation."""
+    write_shards(folder / "data", [noise(i, 96) for i in range(count)], row_group_size=8)
+    held = [noise(1000 + i, 96) for i in range(8)]
+    write_shards(folder / "data", held, shards=1, row_group_size=8, split="validation")
     return folder
 
 
@@ -287,7 +279,9 @@ def test_files_that_were_cut_or_changed(hub, pets):
 
 def test_shards_that_are_missing_and_folders_of_several_configurations(hub, pets, tmp_path):
     (pets / "data" / "train-00002-of-00003.parquet").unlink()
-    with pytest.raises(PretaskError, match=f"1 of 3 files are missing, the first of them {HERE}/data/train-00002"):
+    with pytest.raises(
+        PretaskError, match=f"1 of 3 files are missing, the first of them {HERE}/data/train-00002"
+    ):
         load_data(HERE)
     assert len(load_data(f"{HERE}/data/train-*").train) == 32
     both = tmp_path / "both"
@@ -359,7 +353,11 @@ def test_where_a_file_is_stored_is_asked_once_and_again_when_that_ends(hub, pets
 
 @pytest.mark.parametrize(
     "text",
-    ["hf://datasets/a/b", "hf://datasets/a/b@v1.0/x/y.parquet", "hf://datasets/a/b@refs%2Fconvert%2Fparquet/d"],
+    [
+        "hf://datasets/a/b",
+        "hf://datasets/a/b@v1.0/x/y.parquet",
+        "hf://datasets/a/b@refs%2Fconvert%2Fparquet/d",
+    ],
 )
 def test_addresses_are_told_as_they_are_given(text):
     assert str(parse_address(text)) == text
@@ -377,4 +375,3 @@ def test_reads_outside_of_a_piece_and_of_the_file(hub, pets):
         file.seek(-6, os.SEEK_END)
         assert file.read() == content[-6:]
         assert file.read(3) == b""
-    assert isinstance(hub, FakeHub)

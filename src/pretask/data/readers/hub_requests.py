@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -99,19 +100,17 @@ def read_range(address: str, start: int, stop: int, size: int, what: str) -> byt
 
 
 def _ask_range(address: str, start: int, stop: int, size: int, what: str) -> bytes:
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
-
+    hub: Any = import_module("huggingface_hub.utils")  # which does not declare these names as its own
     asked = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
     known = _locations.pop(address, None)  # asked there at first: the Hub counts what it answers itself
     if known is not None:
-        answer = get_session().get(known, headers=asked, timeout=TIMEOUT)
+        answer = hub.get_session().get(known, headers=asked, timeout=TIMEOUT)
         if answer.status_code == 206:
             _locations[address] = known
             return _content(answer, start, stop, size, what)
-    answer = get_session().get(
-        address, headers={**build_hf_headers(library_name="pretask"), **asked}, timeout=TIMEOUT
-    )
-    hf_raise_for_status(answer)
+    headers = {**hub.build_hf_headers(library_name="pretask"), **asked}
+    answer = hub.get_session().get(address, headers=headers, timeout=TIMEOUT)
+    hub.hf_raise_for_status(answer)
     if urlsplit(str(answer.url)).netloc != urlsplit(address).netloc:
         _locations[address] = str(answer.url)
     return _content(answer, start, stop, size, what)

@@ -74,7 +74,9 @@ def _by_split(place: HubAddress, paths: Sequence[str]) -> dict[str, list[str]]:
         _check_one_folder([] if direct else below, where)
         found = tables_of(direct or below, where)
     if not found:
-        raise PretaskError(f"no .parquet file lies in {where}, nor in its folders: give a folder that has some")
+        raise PretaskError(
+            f"no .parquet file lies in {where}, nor in its folders: give a folder that has some"
+        )
     return {split: [files[file] for file in chosen] for split, chosen in found.items()}
 
 

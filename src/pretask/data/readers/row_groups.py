@@ -5,25 +5,27 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from pretask.data.blocks import Blocks
+from pretask.data.progress import progress
 from pretask.data.readers.columns import item_bytes
 from pretask.data.readers.hub_files import HubFile
 from pretask.documents import one_line
 from pretask.errors import PretaskError
 from pretask.files import check_regular
 
-T, U = TypeVar("T"), TypeVar("U")
-TableFile = Path | HubFile
+T = TypeVar("T")
+U = TypeVar("U")
+TableFile: TypeAlias = Path | HubFile
 """A parquet file of this machine, or one that stays on the Hub."""
 
 OPEN_BYTES = 256 * 2**20
@@ -128,7 +130,6 @@ class RowGroups:
         except FAULTS as fault:
             raise damaged(file, fault) from fault
 
-
     def _piece(self, number: int, place: int) -> tuple[int, int]:
         """Return where the column's bytes of a row group start and stop in their file."""
         parts = _parts(self.footers[number].row_group(place), self.column)
@@ -180,6 +181,6 @@ def _for_each(work: Callable[[T], U], items: Sequence[T], files: Sequence[TableF
         return [work(item) for item in items]
     with ThreadPoolExecutor(_QUESTIONS) as pool:
         try:
-            return list(pool.map(work, items))
+            return list(progress(pool.map(work, items), len(items), "asking the Hub"))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -49,9 +49,7 @@ def _schema(file: TableFile, footer: pq.FileMetaData) -> pa.Schema:
         raise damaged(file, fault) from fault
 
 
-def _check_columns(
-    files: Sequence[TableFile], footers: Sequence[pq.FileMetaData], columns: set[str]
-) -> None:
+def _check_columns(files: Sequence[TableFile], footers: Sequence[pq.FileMetaData], columns: set[str]) -> None:
     for file, footer in zip(files, footers, strict=True):
         names = _schema(file, footer).names
         missing, doubled = columns - set(names), {name for name in columns if names.count(name) > 1}

@@ -68,9 +68,7 @@ def _by_split(files: Sequence[P], where: P) -> dict[str, list[P]]:
     found: dict[str | None, list[P]] = {}
     for file in files:
         below = (
-            file.parent.name
-            if has_wildcard(where.parent) or file.parent not in (where, where.parent)
-            else ""
+            file.parent.name if has_wildcard(where.parent) or file.parent not in (where, where.parent) else ""
         )
         found.setdefault(split_of(file.name) or split_of(below), []).append(file)
     unknown = found.pop(None, [])
