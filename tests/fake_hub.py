@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -28,6 +29,7 @@ class FakeHub:
         branches: commits by name.
         asked: (path, range, Authorization) of all questions for content.
         sent: bytes of files that were sent.
+        connections: by which questions came, as ports of who asked.
         moved: whether questions for files are sent on to another host, as the Hub does with large files.
         fault: asked about each question: a status to answer with, "cut", "silent", "whole" or None.
         token: that is needed to see anything; None where nothing is needed.
@@ -40,6 +42,7 @@ class FakeHub:
         self.branches: dict[str, str] = {}
         self.asked: list[tuple[str, str | None, str | None]] = []
         self.sent = 0
+        self.connections: set[int] = set()
         self.moved = True
         self.fault: Callable[[str], int | str | None] = lambda path: None
         self.token: str | None = None
@@ -71,6 +74,7 @@ class _Answers(BaseHTTPRequestHandler):
         path, hub = unquote(parts.path), self.hub
         token = self.headers.get("Authorization")
         fault = hub.fault(path)
+        hub.connections.add(self.client_address[1])
         if "/api/" not in path:
             hub.asked.append((path, self.headers.get("Range"), token))
         if isinstance(fault, int):
@@ -147,11 +151,18 @@ def serving() -> Iterator[FakeHub]:
 @contextmanager
 def asked_by_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """Run a Hub that this process and its children ask, without a token, and that nobody waits for."""
-    with serving() as hub:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with serving() as hub, monkeypatch.context() as constants:
+        constants.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
+        constants.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        forget_settings()
         monkeypatch.setattr(hub_requests, "PAUSES", (0.01, 0.02))
         monkeypatch.setattr(hub_requests, "_locations", {})
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         monkeypatch.delenv("HF_TOKEN", raising=False)
         yield hub
+    forget_settings()
+
+
+def forget_settings() -> None:
+    """Let versions of `huggingface_hub` that keep the settings they began with look at them again."""
+    getattr(import_module("huggingface_hub.utils"), "reset_sessions", lambda: None)()

@@ -57,7 +57,8 @@ def load_data(
         treat them as read-only.
 
     Raises:
-        PretaskError: the source is unknown, missing, empty or faulty, or the Hub does not answer; the message says what to do.
+        PretaskError: the source is unknown, missing, empty or faulty, or the Hub does not answer; the message says
+            what to do.
         MissingExtra: a Hugging Face data set needs the optional package `datasets`.
     """
     size = _checked_size(image_size)

@@ -18,7 +18,7 @@ from pretask.data.loader import create_loader
 from pretask.data.readers import hub_requests
 from pretask.errors import PretaskError
 
-pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
 
 from fake_hub import REPO, asked_by_this_process
 from pretask.data.readers.hub_files import HubFile, parse_address
@@ -100,12 +100,16 @@ def test_two_workers_show_each_image_once_and_as_from_disk(hub, pets):
     loaders = [stream(data.train) for data in (there, here)]
     there.train.images.items._forget()  # what was looked through at the start
     hub.asked.clear()
+    of_parent = set(hub.connections)
+    hub.connections.clear()
     for number in (0, 1):
         found, expected = (epoch(loader, number) for loader in loaders)
         assert sorted(found[0].tolist()) == list(range(48))
         assert all(map(torch.equal, found, expected))
     asked = Counter(place for place in hub.asked if place[0].startswith("/stored"))
     assert len(asked) == 6
+    assert len(hub.connections) >= 2
+    assert not hub.connections & of_parent, "forked workers have connections of their own"
     assert max(asked.values()) <= 2, "each worker fetches a row group once and keeps it"
     for loader in loaders:
         loader.close()
@@ -255,6 +259,9 @@ def test_offline_and_without_a_server(hub, pets, monkeypatch):
     with pytest.raises(PretaskError, match="check the network, or try again later"):
         load_data(HERE)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    getattr(
+        huggingface_hub.utils, "reset_sessions", lambda: None
+    )()  # where versions keep what they begin with
     with pytest.raises(PretaskError, match="HF_HUB_OFFLINE is set"):
         load_data(HERE)
 

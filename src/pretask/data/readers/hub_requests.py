@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -21,11 +23,16 @@ LONGEST_PAUSE = 320.0
 
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 _RESET = re.compile(r"\bt=(\d+)")
+_LONGEST_REASON = 80
 _LATER = "try again later: a run that is typed again goes on where it stopped"
 
 T = TypeVar("T")
 _locations: dict[str, str] = {}
 """Where the Hub sent a question for a file to: an address that is signed, holds for a while and is told nowhere."""
+
+
+_inherited = False
+"""Whether connections are those of the process that this one was forked from."""
 
 
 class Incomplete(Exception):
@@ -44,6 +51,7 @@ def persist(ask: Callable[[], T], what: str) -> T:
     """
     for pause in (*PAUSES, None):
         try:
+            _drop_inherited()
             return ask()
         except PretaskError:
             raise
@@ -53,6 +61,24 @@ def persist(ask: Callable[[], T], what: str) -> T:
                 raise PretaskError(f"cannot read {what} ({cause}): {remedy}") from fault
             time.sleep(max(pause, min(_asked_pause(fault), LONGEST_PAUSE)))
     raise AssertionError("the last try returns or raises")
+
+
+def _drop_inherited() -> None:
+    """Make connections anew after a fork: on a shared one, processes would get each other's answers."""
+    global _inherited
+    if _inherited:
+        _inherited = False
+        # Versions that have no such function keep connections by process.
+        getattr(import_module("huggingface_hub.utils"), "close_session", lambda: None)()
+
+
+def _note_fork() -> None:
+    global _inherited
+    _inherited = "huggingface_hub" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 def list_files(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:
@@ -179,6 +205,7 @@ def _cause_and_remedy(fault: Exception) -> tuple[str, str]:
         return "it is shorter than was listed", "give another revision or other files"
     if status is not None:
         return f"the Hub answered {status}", _LATER
-    text = one_line(fault)
-    reason = type(fault).__name__ if "?" in text else text.rstrip(". ")  # a signed address may be part of it
+    text = one_line(fault).rstrip(". ")
+    # Some versions tell the address, which may be signed, at length.
+    reason = text if len(text) <= _LONGEST_REASON and "?" not in text else type(fault).__name__
     return reason, f"check the network, or {_LATER}"
