@@ -18,9 +18,9 @@ from pretask.data.loader import create_loader
 from pretask.data.readers import hub_requests
 from pretask.errors import PretaskError
 
-huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
 
-from fake_hub import REPO, asked_by_this_process
+from fake_hub import REPO, asked_by_this_process, forget_settings
 from pretask.data.readers.hub_files import HubFile, parse_address
 from pretask.data.readers.hub_stream import fixed_source, read_hub_stream
 
@@ -259,9 +259,7 @@ def test_offline_and_without_a_server(hub, pets, monkeypatch):
     with pytest.raises(PretaskError, match="check the network, or try again later"):
         load_data(HERE)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    getattr(
-        huggingface_hub.utils, "reset_sessions", lambda: None
-    )()  # where versions keep what they begin with
+    forget_settings()
     with pytest.raises(PretaskError, match="HF_HUB_OFFLINE is set"):
         load_data(HERE)
 

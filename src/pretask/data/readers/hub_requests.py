@@ -29,8 +29,6 @@ _LATER = "try again later: a run that is typed again goes on where it stopped"
 T = TypeVar("T")
 _locations: dict[str, str] = {}
 """Where the Hub sent a question for a file to: an address that is signed, holds for a while and is told nowhere."""
-
-
 _inherited = False
 """Whether connections are those of the process that this one was forked from."""
 
