@@ -11,6 +11,7 @@ from pretask.data.class_split import ClassSplit
 from pretask.evaluation.episodes import EpisodeJudge
 from pretask.methods import load_part, save_encoder
 from pretask.methods.episodic import EpisodicMethod
+from pretask.training.build import fix_version
 from pretask.training.build_episodes import (
     build_class_split,
     build_episodic,
@@ -48,7 +49,9 @@ def train_few_shot(
         PretaskError: as `train`; too few classes or images for an episode.
         Interrupted: the user stopped the run.
     """
-    split = split if split is not None else build_class_split(config)
+    if split is None:
+        config = fix_version(config)
+        split = build_class_split(config)
     place = open_workplace(config, f"few-shot-{config.episodes.head}", split.train, console)
     folder, device = place.folder, place.accelerator.device
     opened = folder.open(config)

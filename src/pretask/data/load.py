@@ -15,6 +15,8 @@ from pretask.data.raw import RawData
 from pretask.data.readers import KINDS, read_path
 from pretask.data.readers.arrays import read_arrays
 from pretask.data.readers.hub import is_hub_object, read_hub, read_hub_object
+from pretask.data.readers.hub_files import PREFIX
+from pretask.data.readers.hub_stream import read_hub_stream
 from pretask.data.sources import SOURCES
 from pretask.errors import PretaskError, unknown_name
 
@@ -37,8 +39,9 @@ def load_data(
 
     Args:
         source: a known name ("cifar10"), a path (folder of class folders, parquet file or folder, .npz),
-            "hf:OWNER/NAME", a Hugging Face `Dataset` or `DatasetDict`, arrays as `(images, labels)` or
-            `{"train": (images, labels), "test": …}`, or an `ImageData`, which is returned as it is.
+            "hf:OWNER/NAME", "hf://datasets/OWNER/NAME" to leave its parquet files on the Hub, a Hugging Face
+            `Dataset` or `DatasetDict`, arrays as `(images, labels)` or `{"train": (images, labels), "test": …}`,
+            or an `ImageData`, which is returned as it is.
         image_size: side, or (height, width), at which the network is to see the images; needed only where
             they differ in size.
         channels: 1 or 3; needed only where some images are grey and others have colours.
@@ -54,7 +57,8 @@ def load_data(
         treat them as read-only.
 
     Raises:
-        PretaskError: the source is unknown, missing, empty or faulty; the message says what to do.
+        PretaskError: the source is unknown, missing, empty or faulty, or the Hub does not answer; the message says
+            what to do.
         MissingExtra: a Hugging Face data set needs the optional package `datasets`.
     """
     size = _checked_size(image_size)
@@ -96,6 +100,8 @@ def _read(source: Any, root: Path, download: bool, labelled: bool) -> RawData:
         raise PretaskError(f"cannot load data from a {type(source).__name__}: give a name, a path or arrays")
     if source in SOURCES.names():
         return SOURCES.get(source)(root / source, download)
+    if source.startswith(PREFIX):
+        return read_hub_stream(source)
     if source.startswith("hf:"):
         return read_hub(source.removeprefix("hf:"))
     path = Path(source).expanduser()

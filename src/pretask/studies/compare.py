@@ -63,7 +63,7 @@ class LabelledStudy(Study[RunConfig]):
     ) -> None:
         super().__init__(config, methods, seeds)
         self._data = data
-        self._shape = split_data(data, config) if data is not None else build_data(config)
+        self._shape = split_data(data, config) if data is not None else build_data(self.config)
 
     @property
     def at_hand(self) -> bool:

@@ -57,7 +57,7 @@ class FewShotStudy(ScoreStudy[FewShotConfig]):
 
     def __init__(self, config: FewShotConfig, methods: tuple[str, ...], seeds: int) -> None:
         super().__init__(config, methods, seeds)
-        self._split = build_class_split(config)
+        self._split = build_class_split(self.config)
 
     @property
     def data_name(self) -> str:

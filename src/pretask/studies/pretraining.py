@@ -118,7 +118,7 @@ class PretrainingStudy(ScoreStudy[PretrainConfig]):
         judging.check()
         self._judging = judging
         self._controls = [name for name in CONTROLS if name in methods]
-        self._data = build_data(config)
+        self._data = build_data(self.config)
         self._runs: dict[Cell, Candidate] = {}
         self._beside: dict[tuple[str, int], Candidate] = {}
 

@@ -20,6 +20,7 @@ from pretask.studies.plan import Cell, Plan, cell_config, check_seeds, make_plan
 from pretask.studies.summary import curve
 from pretask.studies.trials import LOCKS, Results, Trial
 from pretask.studies.variants import Variant, parse_variants
+from pretask.training.build import fix_version
 from pretask.training.config_files import C, override
 from pretask.training.device import hardware, resolve_device
 from pretask.training.ranges import check_ranges
@@ -49,8 +50,8 @@ class Study(ABC, Generic[C]):
     def __init__(self, config: C, methods: Sequence[str], seeds: int) -> None:
         check_ranges(config)
         check_seeds(seeds)
-        self.config, self.seeds = config, seeds
-        self.variants = parse_variants(methods, config)
+        self.config, self.seeds = fix_version(config), seeds  # all trials see the same images
+        self.variants = parse_variants(methods, self.config)
 
     def run(self, equal_compute: bool, execution: Execution, console: Console | None) -> dict[str, Any]:
         """Run the study, or go on with one that was stopped.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
 from pretask.data import ImageData, LabelledImages, apply_splits, load_data
 from pretask.data.loader import Loader, create_loader
 from pretask.data.paired import pair
+from pretask.data.readers.hub_stream import fixed_source
 from pretask.errors import PretaskError
 from pretask.losses import LossOptions, create_loss
 from pretask.methods import (
@@ -31,7 +32,7 @@ from pretask.pretexts import create_pretexts
 from pretask.training.adversary import training_attack
 from pretask.training.compilation import resolve_compile
 from pretask.training.config import BackboneConfig, MethodConfig, RunConfig
-from pretask.training.config_files import AnyConfig, override
+from pretask.training.config_files import AnyConfig, C, override
 from pretask.training.device import resolve_precision
 from pretask.training.episodes_config import FewShotConfig
 from pretask.training.pretrain_config import PretrainConfig
@@ -54,6 +55,18 @@ def build_data(config: AnyConfig) -> ImageData:
         labelled=not isinstance(config, PretrainConfig),
     )
     return split_data(data, config)
+
+
+def fix_version(config: C) -> C:
+    """Return the configuration with data that is read from the Hub named by its commit.
+
+    So a run reads what it began with, and is not taken up with another version.
+
+    Raises:
+        PretaskError: the commit cannot be asked for.
+    """
+    source = fixed_source(config.data.data)
+    return replace(config, data=replace(config.data, data=source))
 
 
 def split_data(data: ImageData, config: AnyConfig) -> ImageData:

@@ -16,7 +16,8 @@ class DataConfig:
     """Where images come from, how they are split, how they reach the device."""
 
     data: str = "digits"
-    """a name (digits, cifar10, …), a folder of class folders, a parquet file or folder, an .npz, or hf:owner/name"""
+    """a name (digits, cifar10, …), a folder of class folders, a parquet file or folder, an .npz, hf:owner/name, or
+    hf://datasets/owner/name to leave its parquet files on the Hub"""
     data_root: str = "data"
     """folder in which named data sets are looked for, or downloaded to"""
     image_size: int | None = None

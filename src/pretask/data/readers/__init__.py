@@ -16,7 +16,7 @@ from pretask.errors import PretaskError
 
 KINDS = (
     "a folder of class folders, a .parquet file or a folder of them, an .npz file, "
-    "or hf:OWNER/NAME for a data set on the Hugging Face Hub"
+    "or hf:OWNER/NAME for a data set on the Hugging Face Hub (hf://datasets/OWNER/NAME to leave it there)"
 )
 """What a data set can be."""
 

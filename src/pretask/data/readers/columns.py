@@ -69,7 +69,7 @@ def item_bytes(item: Any, folders: Sequence[Path] | None, what: str) -> bytes:
     Args:
         item: the cell.
         folders: below which a file must lie that the cell points to, the first being what paths are relative to; None
-            lets in any.
+            lets in any, () none.
         what: how the cell is called in an error.
 
     Raises:
@@ -89,6 +89,8 @@ def _pointed(path: str, folders: Sequence[Path] | None, what: str) -> bytes:
     told = f"{path}, which {what} points to"
     if "\0" in path:
         raise unreadable(told, "no file can be called so")
+    if folders is not None and not folders:
+        raise unreadable(told, "of a set that is read from the Hub nothing is read but its parquet files")
     found = (folders[0] / path if folders else Path(path)).resolve()
     if folders is not None and not any(found.is_relative_to(folder.resolve()) for folder in folders):
         raise unreadable(told, f"it is not below {folders[0]}/")

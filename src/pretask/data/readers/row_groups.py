@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from pretask.data.blocks import Blocks
+from pretask.data.progress import progress
 from pretask.data.readers.columns import item_bytes
+from pretask.data.readers.hub_files import HubFile
 from pretask.documents import one_line
 from pretask.errors import PretaskError
+from pretask.files import check_regular
+
+T = TypeVar("T")
+U = TypeVar("U")
+TableFile: TypeAlias = Path | HubFile
+"""A parquet file of this machine, or one that stays on the Hub."""
 
 OPEN_BYTES = 256 * 2**20
 """Bytes of row groups that each process which reads keeps at hand; one row group at least."""
 
 FAULTS = (OSError, ValueError, pa.ArrowException)
 """What reading a damaged file raises; ValueError where names are no UTF-8."""
+
+_QUESTIONS = 16
+"""Files or row groups of the Hub that are asked for at the same time."""
 
 
 class RowGroups:
@@ -34,17 +46,26 @@ class RowGroups:
 
     Args:
         files: in order.
-        column: with the images.
-        folder: what the paths in cells are relative to.
+        column: with the images, or the labels.
+        folder: what the paths in cells are relative to; None where cells may name no files.
         origin: what the rows are called in errors, "train.parquet".
+        footers: of the files, where they were read before.
 
     Raises:
         PretaskError: a file is damaged.
     """
 
-    def __init__(self, files: Sequence[Path], column: str, folder: Path, origin: str) -> None:
-        self.files, self.column, self.folder, self.origin = tuple(files), column, folder, origin
-        self.footers = [_footer(file) for file in files]
+    def __init__(
+        self,
+        files: Sequence[TableFile],
+        column: str,
+        folder: Path | None,
+        origin: str,
+        footers: Sequence[pq.FileMetaData] | None = None,
+    ) -> None:
+        self.files, self.column, self.origin = tuple(files), column, origin
+        self.folders = () if folder is None else (folder,)
+        self.footers = read_footers(files) if footers is None else list(footers)
         self.places = [(f, g) for f, footer in enumerate(self.footers) for g in range(footer.num_row_groups)]
         sizes: list[int] = [self.footers[f].row_group(g).num_rows for f, g in self.places]
         self.starts = [0, *accumulate(sizes)]
@@ -56,7 +77,11 @@ class RowGroups:
     def __getitem__(self, i: int) -> bytes:
         group = bisect_right(self.starts, i) - 1
         cell = self._open(group)[i - self.starts[group]].as_py()
-        return item_bytes(cell, (self.folder,), f"row {i} of {self.origin}")
+        return item_bytes(cell, self.folders, f"row {i} of {self.origin}")
+
+    def cells(self) -> list[pa.ChunkedArray]:
+        """Return the whole column, row group by row group; nothing of it is kept."""
+        return _for_each(self._read, range(len(self.places)), self.files)
 
     def blocks(self) -> Blocks:
         """Return which rows lie in one row group, and how many groups fit into `OPEN_BYTES`."""
@@ -99,26 +124,63 @@ class RowGroups:
         file = self.files[number]
         try:
             # Opened for each group: an open file would be shared with processes that are forked.
-            with pq.ParquetFile(file, metadata=self.footers[number]) as source:
-                return source.read_row_group(place, columns=[self.column], use_threads=False)[self.column]
+            source = file if isinstance(file, Path) else file.open(*self._piece(number, place))
+            with pq.ParquetFile(source, metadata=self.footers[number]) as table:
+                return table.read_row_group(place, columns=[self.column], use_threads=False)[self.column]
         except FAULTS as fault:
             raise damaged(file, fault) from fault
 
+    def _piece(self, number: int, place: int) -> tuple[int, int]:
+        """Return where the column's bytes of a row group start and stop in their file."""
+        parts = _parts(self.footers[number].row_group(place), self.column)
+        starts = [min(p.data_page_offset, p.dictionary_page_offset or p.data_page_offset) for p in parts]
+        stops = [start + p.total_compressed_size for start, p in zip(starts, parts, strict=True)]
+        return min(starts, default=0), max(stops, default=0)
 
-def damaged(file: Path, fault: Exception) -> PretaskError:
+
+def damaged(file: TableFile, fault: Exception) -> PretaskError:
     """Return the error for a file that is not what its name says."""
     reason = one_line(fault).rstrip(". ")
+    if isinstance(file, HubFile):
+        return file.damaged(reason)
     return PretaskError(f"cannot read {file} ({reason}): it is damaged or no parquet file; fetch it again")
 
 
-def _footer(file: Path) -> pq.FileMetaData:
+def read_footers(files: Sequence[TableFile]) -> list[pq.FileMetaData]:
+    """Return what each file says of its columns and row groups.
+
+    Raises:
+        PretaskError: a file is damaged, or cannot be read.
+    """
+    return _for_each(_footer, files, files)
+
+
+def _footer(file: TableFile) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(file)
+        if isinstance(file, Path):
+            check_regular(file)
+            return pq.read_metadata(file)
+        return pq.read_metadata(file.open())
     except FAULTS as fault:
         raise damaged(file, fault) from fault
 
 
 def _bytes_of(group: pq.RowGroupMetaData, column: str) -> int:
     """Return the bytes of a column in a row group, of all its parts where it is a struct."""
+    return sum(part.total_uncompressed_size for part in _parts(group, column))
+
+
+def _parts(group: pq.RowGroupMetaData, column: str) -> list[pq.ColumnChunkMetaData]:
     parts = [group.column(i) for i in range(group.num_columns)]
-    return sum(p.total_uncompressed_size for p in parts if p.path_in_schema.split(".", 1)[0] == column)
+    return [part for part in parts if part.path_in_schema.split(".", 1)[0] == column]
+
+
+def _for_each(work: Callable[[T], U], items: Sequence[T], files: Sequence[TableFile]) -> list[U]:
+    """Return `work` of each item, several at the same time where answers of the Hub are waited for."""
+    if not any(isinstance(file, HubFile) for file in files):
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(_QUESTIONS) as pool:
+        try:
+            return list(progress(pool.map(work, items), len(items), "asking the Hub"))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -12,41 +12,46 @@ import pyarrow.parquet as pq
 
 from pretask.data.raw import RawData
 from pretask.data.readers.columns import Column, TableSplit, choose_columns, labelled_tables
-from pretask.data.readers.row_groups import FAULTS, RowGroups, damaged
+from pretask.data.readers.row_groups import FAULTS, RowGroups, TableFile, damaged, read_footers
 from pretask.errors import PretaskError
-from pretask.files import check_regular
 
 
-def read_tables(tables: Mapping[str, Sequence[Path]], name: str, folder: Path) -> RawData:
+def read_tables(tables: Mapping[str, Sequence[TableFile]], name: str, folder: Path | None) -> RawData:
     """Read parquet files by split; labels at once, images by row groups as they are asked for.
 
     Class names come from the schema's metadata, or from string labels.
 
+    Args:
+        tables: files by split.
+        name: of the data set.
+        folder: what the paths in cells are relative to; None where cells may name no files.
+
     Raises:
         PretaskError: a file is broken, or has no image or label column; labels are faulty.
     """
-    schema = _schema(tables["train"][0])
-    image, label = choose_columns(_columns(schema), str(tables["train"][0]))
+    footers = {split: read_footers(files) for split, files in tables.items()}
+    first = tables["train"][0]
+    image, label = choose_columns(_columns(_schema(first, footers["train"][0])), str(first))
     splits = {}
     for split, files in tables.items():
-        _check_columns(files, {image.name, label.name})
+        _check_columns(files, footers[split], {image.name, label.name})
         origin = files[0].name if len(files) == 1 else f"the {split} files"
-        items = RowGroups(files, image.name, folder, origin)
-        splits[split] = TableSplit(items, _labels(files, label.name), origin, items.blocks())
+        items = RowGroups(files, image.name, folder, origin, footers[split])
+        labels = RowGroups(files, label.name, folder, origin, footers[split])
+        splits[split] = TableSplit(items, _label_values(labels.cells()), origin, items.blocks())
     return labelled_tables(splits, label.class_names, name)
 
 
-def _schema(file: Path) -> pa.Schema:
+def _schema(file: TableFile, footer: pq.FileMetaData) -> pa.Schema:
     try:
-        check_regular(file)
-        return pq.read_schema(file)
+        return footer.schema.to_arrow_schema()
     except FAULTS as fault:
         raise damaged(file, fault) from fault
 
 
-def _check_columns(files: Sequence[Path], columns: set[str]) -> None:
-    for file in files:
-        names = _schema(file).names
+def _check_columns(files: Sequence[TableFile], footers: Sequence[pq.FileMetaData], columns: set[str]) -> None:
+    for file, footer in zip(files, footers, strict=True):
+        names = _schema(file, footer).names
         missing, doubled = columns - set(names), {name for name in columns if names.count(name) > 1}
         if missing:
             raise PretaskError(f"{file} has no column '{min(missing)}', which other files of the set have")
@@ -56,17 +61,12 @@ def _check_columns(files: Sequence[Path], columns: set[str]) -> None:
             )
 
 
-def _labels(files: Sequence[Path], column: str) -> Any:
-    tables = []
-    for file in files:
-        try:
-            tables.append(pq.read_table(file, columns=[column]))
-        except FAULTS as fault:
-            raise damaged(file, fault) from fault
-    return _label_values(pa.concat_tables(tables, promote_options="permissive")[column])
-
-
-def _label_values(column: pa.ChunkedArray) -> Any:
+def _label_values(parts: Sequence[pa.ChunkedArray]) -> Any:
+    """Return the labels of all row groups, as an array or a list."""
+    tables = [pa.table({"label": part}) for part in parts]
+    if not tables:
+        return []
+    column = pa.concat_tables(tables, promote_options="permissive")["label"]
     return column.to_pylist() if column.null_count or not _is_number(column.type) else column.to_numpy()
 
 
