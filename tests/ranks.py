@@ -49,7 +49,7 @@ def check_equal_on_all(found: Iterable[Tensor]) -> None:
 
 def _begin(rank: int, work: Work, world: int, port: int, folder: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), OMP_NUM_THREADS="1")
     torch.set_num_threads(1)
     PartialState._reset_state()  # which the parent may have: of one process
     AcceleratorState._reset_state()
