@@ -154,15 +154,16 @@ def asked_by_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     with serving() as hub, monkeypatch.context() as constants:
         constants.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
         constants.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        forget_settings()
         monkeypatch.setattr(hub_requests, "PAUSES", (0.01, 0.02))
         monkeypatch.setattr(hub_requests, "_locations", {})
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         monkeypatch.delenv("HF_TOKEN", raising=False)
+        forget_settings()
         yield hub
     forget_settings()
 
 
 def forget_settings() -> None:
-    """Let versions of `huggingface_hub` that keep the settings they began with look at them again."""
-    getattr(import_module("huggingface_hub.utils"), "reset_sessions", lambda: None)()
+    """Let `huggingface_hub` look at its settings again, whatever its version calls that."""
+    for name in ("reset_sessions", "close_session"):
+        getattr(import_module("huggingface_hub.utils"), name, lambda: None)()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -100,11 +101,12 @@ def test_a_run_is_bound_to_the_commit_that_it_began_with(settings, hub, tmp_path
 
 
 def test_a_command_writes_nothing_beside_its_run(tmp_path):
-    folders = {name: tmp_path / name for name in ("home", "temporary", "work")}
+    folders = {name: tmp_path / name for name in ("home", "work")}
     for folder in folders.values():
         folder.mkdir()
     token = "hf_" + "a1B2" * 8
-    with serving() as hub:
+    # Workers' sockets need a temporary folder of a short name.
+    with serving() as hub, tempfile.TemporaryDirectory() as temporary:
         hub.push(write_pets(tmp_path / "pets"))
         hub.token = token
         done = subprocess.run(
@@ -116,11 +118,12 @@ def test_a_command_writes_nothing_beside_its_run(tmp_path):
             capture_output=True, text=True, timeout=280, cwd=folders["work"],
             env={
                 **os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": token,
-                "HOME": str(folders["home"]), "TMPDIR": str(folders["temporary"]), "NO_PROXY": "127.0.0.1,localhost",
+                "HOME": str(folders["home"]), "TMPDIR": temporary, "NO_PROXY": "127.0.0.1,localhost",
                 "HF_HOME": str(folders["home"] / "hub"), "PYTHONPATH": str(Path(pretask.__path__[0]).parent),
                 "MPLCONFIGDIR": str(tmp_path / "fonts"),
             },
         )  # fmt: skip
+        assert not list(Path(temporary).iterdir())
     assert done.returncode == 0, done.stderr
     assert (folders["work"] / "runs/first/results.json").is_file()
     written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}

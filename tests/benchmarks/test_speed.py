@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from command_line import CommandLine
 from pretask.benchmarks.speed import measure_speed
 from pretask.errors import PretaskError
+from pretask.training import device
 from pretask.training.config_files import from_flat
 
 SMALL = {
@@ -62,6 +64,16 @@ def test_own_data_and_other_methods() -> None:
     assert found["settings"]["data"] == "digits" and found["settings"]["channels"] == 1
     assert [row["method"] for row in found["steps"]] == ["lorot", "baseline"]
     assert found["loaders"] == {}
+
+
+def test_the_short_timing_decides_once_for_all_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    decisions = iter(
+        [{torch.float32: 2.0, torch.bfloat16: 1.0}] + [{torch.float32: 1.0, torch.bfloat16: 1.0}] * 9
+    )
+    monkeypatch.setattr(device, "_conv_seconds", lambda *_: next(decisions))
+    asked = from_flat({**SMALL, "precision": "auto"})
+    found = measure_speed(asked, ("baseline", "sla"), rounds=1, per_round=1, plain=False)
+    assert [row["precision"] for row in found["steps"]] == ["bf16", "bf16"]
 
 
 @pytest.mark.parametrize(

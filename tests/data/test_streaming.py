@@ -193,3 +193,10 @@ def test_a_process_leaves_quietly_in_mid_epoch():
         env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
     )
     assert (done.returncode, done.stdout, done.stderr) == (3, "[8, 8]\n", "")
+
+
+def test_a_temporary_folder_of_too_long_a_name_is_told(photos, monkeypatch):
+    monkeypatch.setattr(streaming, "get_temp_dir", lambda: "/" + "t" * 100)
+    with pytest.raises(PretaskError, match="set TMPDIR to a folder of a shorter name, or --workers 0"):
+        images(stream(photos), 0)
+    assert len(images(stream(photos, workers=0), 0)) == 12

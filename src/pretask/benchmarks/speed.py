@@ -24,7 +24,8 @@ from pretask.errors import PretaskError
 from pretask.studies.variants import parse_variants
 from pretask.training.build import build_data, images_per_step
 from pretask.training.config import RunConfig
-from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
+from pretask.training.config_files import override
+from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device, resolve_precision
 from pretask.training.display import say
 from pretask.training.ranges import check_ranges
 from pretask.training.run_folder import describe_environment
@@ -70,6 +71,8 @@ def measure_speed(
     device = resolve_device(config.session.device)
     prepare_host(config.session.threads, device)
     data = build_data(config) if own_data else _made_up(config)
+    # Once for all methods, which would else be compared in one precision and another where the decision is close.
+    config = override(config, precision=resolve_precision(config.session.precision, device))
     pieces = {v.name: TrainingSteps(v.config(config), data, device) for v in parse_variants(methods, config)}
     first = next(iter(pieces.values()))
     loop = _plain_loop(pieces, data, device) if plain else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.util import get_temp_dir
 from typing import Any
 
 import torch
@@ -23,6 +25,9 @@ from pretask.data.prefetch import copied_ahead
 from pretask.data.randaugment import RANDAUGMENT, seeded
 from pretask.data.schedule import Schedule, derived_seed
 from pretask.errors import PretaskError
+
+_LONGEST_FOLDER = 103 - len("/listener-12345678")
+"""Bytes of a folder's name that leave room for a socket's in it: 103 on macOS, 107 on Linux."""
 
 
 class StreamingLoader:
@@ -74,7 +79,8 @@ class StreamingLoader:
         """Yield the batches `start`… of an epoch.
 
         Raises:
-            PretaskError: an image cannot be read, or a worker process died.
+            PretaskError: an image cannot be read, a worker process died, or none can send images from a temporary
+                folder of so long a name.
             RuntimeError: another epoch was begun meanwhile, or the loader closed.
         """
         index, fillers = self.schedule.index(epoch)
@@ -126,6 +132,8 @@ class StreamingLoader:
         return batch
 
     def _start(self) -> DataLoader[Any]:
+        if self._workers:
+            _check_sockets()
         return DataLoader(
             self._reader,
             batch_sampler=self._sampler,
@@ -220,3 +228,13 @@ def _as_it_is(batch: Any) -> Any:
 def _context() -> multiprocessing.context.BaseContext | None:
     # Forked workers share the images in memory and start at once, also from scripts without a main guard.
     return multiprocessing.get_context("fork") if sys.platform == "linux" else None
+
+
+def _check_sockets() -> None:
+    """Raise where workers could not make their sockets: they would say so and leave this process waiting."""
+    folder = get_temp_dir()
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+        raise PretaskError(
+            f"processes that read images cannot work in {folder}: its name is over {_LONGEST_FOLDER} bytes; set TMPDIR "
+            "to a folder of a shorter name, or --workers 0"
+        )
