@@ -14,7 +14,7 @@ from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.evaluation.accuracy import Accuracy, evaluate_split
 from pretask.methods import Method, load_classifier, save_model
-from pretask.training.build import build_method, fix_version, model_card, passes_per_image, resolve
+from pretask.training.build import build_method, model_card, passes_per_image, resolve
 from pretask.training.config import RunConfig
 from pretask.training.config_files import load_any_config
 from pretask.training.gradient import check_pieces
@@ -45,10 +45,9 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
         PretaskError: see section "faults" of the documentation; nothing that was saved is lost.
         Interrupted: the user stopped the run.
     """
-    config = fix_version(config) if data is None else config
     place = open_workplace(config, config.method.method, data, console)
     folder, split, device = place.folder, place.data, place.accelerator.device
-    opened = folder.open(config)  # what a first start decided is not decided again
+    opened = folder.open(place.asked)  # what a first start decided is not decided again
     config = resolve(opened, split, place.device)
     if (results := place.finished()) is not None:
         return results

@@ -26,7 +26,7 @@ from pretask.training.gradient import check_pieces
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
 from pretask.training.weights import check_sharding
-from pretask.workplace import open_workplace
+from pretask.workplace import join_processes, open_workplace
 
 VALIDATION_SHARE = 3
 """Selection takes a third of the test's episodes."""
@@ -50,11 +50,12 @@ def train_few_shot(
         Interrupted: the user stopped the run.
     """
     if split is None:
+        join_processes(config)
         config = fix_version(config)
         split = build_class_split(config)
     place = open_workplace(config, f"few-shot-{config.episodes.head}", split.train, console)
     folder, device = place.folder, place.accelerator.device
-    opened = folder.open(config)
+    opened = folder.open(place.asked)
     config = resolve_episodes(opened, split, place.device)
     if (results := place.finished()) is not None:
         return results

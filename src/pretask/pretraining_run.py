@@ -11,7 +11,6 @@ from pretask.data import ImageData
 from pretask.evaluation.embeddings import EmbeddingWatch
 from pretask.methods import save_encoder
 from pretask.pretraining import Objective
-from pretask.training.build import fix_version
 from pretask.training.build_pretraining import build_objective, encoder_card, resolve_pretraining
 from pretask.training.gradient import check_pieces
 from pretask.training.header import pretraining_header
@@ -45,10 +44,9 @@ def pretrain(
         MissingExtra: `lightly` or `kornia` is not installed.
         Interrupted: the user stopped the run.
     """
-    config = fix_version(config) if data is None else config
     place = open_workplace(config, config.pretraining.method, data, console)
     folder, split = place.folder, place.data
-    opened = folder.open(config)
+    opened = folder.open(place.asked)
     config = resolve_pretraining(opened, split, place.device)
     if (results := place.finished()) is not None:
         return results
@@ -117,9 +115,8 @@ def save_untrained(config: PretrainConfig, data: ImageData | None = None) -> dic
     Raises:
         PretaskError, MissingExtra: see `pretrain`.
     """
-    config = fix_version(config) if data is None else config
     place = open_workplace(config, "random", data, None)
-    config = resolve_pretraining(place.folder.open(config), place.data, place.device)
+    config = resolve_pretraining(place.folder.open(place.asked), place.data, place.device)
     if (results := place.finished()) is not None:
         return results
     objective = build_objective(config, place.data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from accelerate import Accelerator
@@ -14,8 +14,8 @@ from pretask.data import ImageData
 from pretask.data.loader import Loader
 from pretask.reports import write_run_report
 from pretask.sealed import write_sealed
-from pretask.training.build import build_data, build_loader, split_data
-from pretask.training.config_files import AnyConfig
+from pretask.training.build import build_data, build_loader, fix_version, split_data
+from pretask.training.config_files import AnyConfig, C
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
 from pretask.training.display import in_minutes, say
 from pretask.training.ranges import check_ranges
@@ -24,10 +24,11 @@ from pretask.training.snapshot import Position
 
 
 @dataclass(frozen=True)
-class Workplace:
+class Workplace(Generic[C]):
     """Where a run takes place.
 
     Attributes:
+        asked: the configuration, with the version of data that is read from elsewhere.
         device: as resolved from the configuration; `accelerator.device` is this process's.
         accelerator: processes and precision.
         console: of the first process, where it has one.
@@ -35,6 +36,7 @@ class Workplace:
         folder: of the run.
     """
 
+    asked: C
     device: torch.device
     accelerator: Accelerator
     console: Console | None
@@ -87,9 +89,19 @@ class Workplace:
         return {**results, "folder": str(self.folder.path)}
 
 
-def open_workplace(
-    config: AnyConfig, method: str, data: ImageData | None, console: Console | None
-) -> Workplace:
+def join_processes(config: AnyConfig) -> Accelerator:
+    """Return this process's part in a run, its threads and device set; whoever asks again gets the same.
+
+    Raises:
+        PretaskError: numbers out of range, no such device.
+    """
+    check_ranges(config)
+    device = resolve_device(config.session.device)
+    prepare_host(config.session.threads, device)
+    return Accelerator(cpu=device.type == "cpu")
+
+
+def open_workplace(config: C, method: str, data: ImageData | None, console: Console | None) -> Workplace[C]:
     """Return where a run of `method` takes place, its data read and split; nothing is written yet.
 
     Args:
@@ -101,10 +113,15 @@ def open_workplace(
     Raises:
         PretaskError: numbers out of range, no such device, data that cannot be read or split.
     """
-    check_ranges(config)
-    device = resolve_device(config.session.device)
-    prepare_host(config.session.threads, device)
-    accelerator = Accelerator(cpu=device.type == "cpu")
+    accelerator = join_processes(config)
+    if data is None:
+        config = fix_version(config)
     found = split_data(data, config) if data is not None else build_data(config)
-    folder = RunFolder(Path(config.session.runs) / run_name(config.session, method, found.name))
-    return Workplace(device, accelerator, console if accelerator.is_main_process else None, found, folder)
+    return Workplace(
+        config,
+        resolve_device(config.session.device),
+        accelerator,
+        console if accelerator.is_main_process else None,
+        found,
+        RunFolder(Path(config.session.runs) / run_name(config.session, method, found.name)),
+    )

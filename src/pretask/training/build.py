@@ -34,6 +34,7 @@ from pretask.training.compilation import resolve_compile
 from pretask.training.config import BackboneConfig, MethodConfig, RunConfig
 from pretask.training.config_files import AnyConfig, C, override
 from pretask.training.device import resolve_precision
+from pretask.training.distributed import found_by_first
 from pretask.training.episodes_config import FewShotConfig
 from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.resolution import check_low_resolution, low_resolution
@@ -58,14 +59,14 @@ def build_data(config: AnyConfig) -> ImageData:
 
 
 def fix_version(config: C) -> C:
-    """Return the configuration with data that is read from the Hub named by its commit.
+    """Return the configuration with data that is read from the Hub named by its commit; every process must ask.
 
     So a run reads what it began with, and is not taken up with another version.
 
     Raises:
         PretaskError: the commit cannot be asked for.
     """
-    source = fixed_source(config.data.data)
+    source = found_by_first(lambda: fixed_source(config.data.data))
     return replace(config, data=replace(config.data, data=source))
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from pretask.data.parallel import processors
 from pretask.errors import PretaskError
 from pretask.training.allocator import keep_freed_memory
+from pretask.training.distributed import found_by_first
 
 
 def resolve_device(name: str) -> torch.device:
@@ -32,7 +33,15 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(asked: str, device: torch.device) -> str:
-    """Return "fp32" or "bf16"; "auto" takes bf16 where a short timing finds it at least 1.2 times as fast."""
+    """Return "fp32" or "bf16", the same on all processes, each of which must ask.
+
+    "auto" takes bf16 where a short timing finds it at least 1.2 times as fast.
+    """
+    # Asked for or not: a process may come late, and read in the run's folder what the first has decided.
+    return found_by_first(lambda: _precision(asked, device))
+
+
+def _precision(asked: str, device: torch.device) -> str:
     if asked != "auto":
         return asked
     if device.type == "cuda":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -10,6 +11,10 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from pretask.errors import PretaskError
+
+T = TypeVar("T")
 
 
 class _Normalize(Function):
@@ -103,6 +108,29 @@ def share_batch_statistics(module: nn.Module, device: torch.device) -> nn.Module
         else:
             share_batch_statistics(child, device)
     return module
+
+
+def found_by_first(find: Callable[[], T]) -> T:
+    """Return what the first process finds, on all; every process must ask.
+
+    For what may turn out otherwise from process to process: a timing, or what somebody else's server says just now.
+
+    Raises:
+        PretaskError: the first process's, on all.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return find()
+    answer: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            answer = [find(), None]
+        except PretaskError as fault:
+            answer = [None, fault]
+    dist.broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    found: T = answer[0]
+    return found
 
 
 class Agreement:
