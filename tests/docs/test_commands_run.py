@@ -132,7 +132,7 @@ def test_scripts_that_measure_run(line, monkeypatch, capsys):
 @pytest.mark.slow
 def test_the_script_that_measures_processes_runs(monkeypatch, capsys):
     lines = [line for line in shell_lines(DOCS / "results/scaling.md") if line]
-    measured, calculated = map(shlex.split, lines)
+    measured, _of_images, calculated = map(shlex.split, lines)
     for flag, value in {
         "--rounds": "1",
         "--epochs": "2",

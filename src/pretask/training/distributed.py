@@ -28,11 +28,8 @@ class _Normalize(Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         _, own_mean, own_scale = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
-        own = torch.stack((own_mean, own_scale.square().reciprocal() - eps))
-        of_ranks = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-        dist.all_gather(of_ranks, own)
+        means, variances = _of_ranks(torch.stack((own_mean, own_scale.square().reciprocal() - eps)))
         # Variances and squared distances of means are added: sums of squares would lose digits.
-        means, variances = torch.stack(of_ranks, 1)
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
         out: Tensor = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)[0]
@@ -49,8 +46,7 @@ class _Normalize(Function):
             gradients[0], x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
         )
         # So far mean and variance stood still; they follow the values of all ranks.
-        total_weight, total_bias = totals = torch.stack((of_weight, of_bias))
-        dist.all_reduce(totals)
+        total_weight, total_bias = _of_ranks(torch.stack((of_weight, of_bias))).sum(1)
         count = x.numel() // x.shape[1] * dist.get_world_size()
         scale = (variance + ctx.eps).rsqrt()
         slope = weight * scale.square() * total_weight / count
@@ -58,6 +54,13 @@ class _Normalize(Function):
         # The normalisation as a kernel for slope · (x - mean) + offset, which takes low precision without copies.
         of_x -= torch.native_batch_norm(x, slope, offset, mean, torch.ones_like(mean), False, 0.0, 0.0)[0]
         return of_x, of_weight, of_bias, None
+
+
+def _of_ranks(own: Tensor) -> Tensor:
+    """Return [2, W, C]: the pairs [2, C] of all ranks; gloo gathers so few numbers sooner than it adds them up."""
+    of_ranks = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(of_ranks, own)
+    return torch.stack(of_ranks, 1)
 
 
 class GlobalBatchNorm(_BatchNorm):
