@@ -80,6 +80,17 @@ def test_option_a_shortcut_against_a_literal_reference():
     assert torch.equal(option_a_shortcut(x, 8, 2), expected)
 
 
+def test_option_a_shortcut_hands_its_gradient_back_in_the_format_of_its_input():
+    for memory_format in (torch.channels_last, torch.contiguous_format):
+        x = torch.randn(2, 3, 6, 8).contiguous(memory_format=memory_format).requires_grad_()
+        given = torch.randn(2, 8, 3, 4).contiguous(memory_format=memory_format)
+        (gradient,) = torch.autograd.grad(option_a_shortcut(x, 8, 2), x, given)
+        assert gradient.is_contiguous(memory_format=memory_format)
+        expected = torch.zeros_like(x)
+        expected[:, :, ::2, ::2] = given[:, 2:5]
+        assert torch.equal(gradient, expected)
+
+
 def test_basic_block_adds_the_shortcut_before_the_last_relu():
     block = BasicBlock(4, 8, stride=2).eval()
     nn.init.zeros_(block.bn2.weight)
