@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from pretask.backbones import create_backbone
 
 _VIEWS = 4
+_ENDLESS = 2**40  # batches
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
@@ -51,13 +52,10 @@ def _as_pil(image: Tensor) -> Image.Image:
 
 
 def pil_batches(images: Tensor, labels: Tensor, batch_size: int, workers: int) -> Iterator[list[Tensor]]:
-    """Yield batches without end, in random order."""
-    loader = DataLoader(
-        PilImages(images, labels), batch_size, shuffle=True, drop_last=True, num_workers=workers,
-        persistent_workers=workers > 0,
-    )  # fmt: skip
-    while True:
-        yield from loader
+    """Yield random batches without end: between epochs, which are short here, workers would have to begin anew."""
+    data = PilImages(images, labels)
+    order = RandomSampler(data, replacement=True, num_samples=_ENDLESS * batch_size)
+    yield from DataLoader(data, batch_size, sampler=order, num_workers=workers)
 
 
 class PlainLoop:

@@ -31,7 +31,9 @@ from pretask.training.ranges import check_ranges
 from pretask.training.run_folder import describe_environment
 
 SIDE, CHANNELS, CLASSES, BATCHES = 32, 3, 10, 8
-_REST = 0.3  # seconds in which the plain loop's workers fill their queues
+LOADER_BATCHES = 40
+"""Batches that a loader makes in a round: many times what its workers hold ready at the start."""
+_REST = 0.3  # seconds in which workers fill their queues, and then leave the processor to others
 PLAIN_LOOP, RESIDENT, DATALOADER = "plain loop", "loader of the run", "torchvision + DataLoader"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -213,16 +215,12 @@ def _loaders(piece: TrainingSteps, data: ImageData, rounds: int) -> dict[str, An
     normalize = piece.method.encoder.normalize
     plain = pil_batches(*_pixels(data, size * BATCHES), size, workers=2)
 
-    def ours() -> None:
-        for _ in range(BATCHES):
-            normalize(next(piece.batches).images)
-
-    def theirs() -> None:
-        for _ in range(BATCHES):
-            next(plain)
-
-    seconds = interleave({RESIDENT: ours, DATALOADER: theirs}, rounds, piece.device)
+    calls = {
+        RESIDENT: _repeated(lambda: normalize(next(piece.batches).images), LOADER_BATCHES),
+        DATALOADER: _repeated(lambda: next(plain), LOADER_BATCHES),
+    }
+    seconds = interleave(calls, rounds, piece.device, rest=_REST)
     return {
-        name: {"images_per_second": BATCHES * size / statistics.median(taken)}
+        name: {"images_per_second": LOADER_BATCHES * size / statistics.median(taken)}
         for name, taken in seconds.items()
     } | {"faster_by": asdict(ratio(seconds[DATALOADER], seconds[RESIDENT]))}
