@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import shlex
 import shutil
@@ -34,9 +35,6 @@ NOT_RUN = {
 """Lines of shell blocks that this file does not run, by how they start, and why."""
 OF_SEVERAL_PROCESSES = "--shard-weights"
 """What one process refuses; tests/training/test_processes.py runs it with two."""
-MEASURED_IN_SMALL = {
-    "--rounds": "2", "--threads": "1", "--backbone": "resnet8", "--batch-size": "4", "--image-size": "16",
-}  # fmt: skip
 RUN_STANDS_FOR = {
     "--init": "simclr-photos-seed0",
     "knn": "simclr-photos-seed0",
@@ -107,6 +105,24 @@ def test_commands_run(page, folder, stage):
         assert folder.provided <= {"simclr-photos-seed0"}, "the page makes the runs that it goes on with"
 
 
+def lines_of(*pages: str, script: str) -> list[str]:
+    """Return the lines of pages of results that run a script."""
+    lines = [line for page in pages for line in shell_lines(DOCS / f"results/{page}.md")]
+    return [line for line in lines if f"benchmarks/{script}.py" in line]
+
+
+def run_in_small(line: str, small: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the script of a line with some of its flags changed."""
+    _, script, *flags = shlex.split(line)
+    for flag, value in small.items():
+        set_flag(flags, flag, value)
+    monkeypatch.setattr(sys, "argv", [script, *flags])
+    try:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_the_demonstration_is_planned(folder):
     methods = {trial.name.partition("-epochs")[0] for trial in folder.plan(["demo"])}
     assert methods == {"baseline", "da", "mt", "sla", "sla-sd"}
@@ -116,17 +132,25 @@ def _value(tokens: list[str], flag: str, default: str) -> str:
     return tokens[tokens.index(flag) + 1] if flag in tokens else default
 
 
-@pytest.mark.parametrize("line", [line for line in shell_lines(DOCS / "results/step-cost.md") if line])
-def test_scripts_that_measure_run(line, monkeypatch, capsys):
-    _, script, *flags = shlex.split(line)
-    for flag, value in MEASURED_IN_SMALL.items():
-        set_flag(flags, flag, value)
-    monkeypatch.setattr(sys, "argv", [script, *flags])
-    try:
-        runpy.run_path(str(ROOT / script), run_name="__main__")
-    finally:
-        torch.set_flush_denormal(False)
+@pytest.mark.parametrize("line", lines_of("step-cost", "speed", script="method_cost"))
+def test_the_script_that_measures_methods_runs(line, monkeypatch, capsys):
+    small = {
+        "--rounds": "2",
+        "--threads": "1",
+        "--backbone": "resnet8",
+        "--batch-size": "4",
+        "--image-size": "16",
+    }
+    run_in_small(line, small, monkeypatch)
     assert "step ms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", lines_of("speed", script="convolutions"))
+def test_the_script_that_measures_convolutions_runs(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_in_small(line, {"--rounds": "2", "--threads": "1", "--batch-size": "2"}, monkeypatch)
+    assert " 64 channels  8x8  backwards  fp32 " in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "convolutions.json").read_text())["rows"]) == 6
 
 
 @pytest.mark.slow
