@@ -28,14 +28,16 @@ SMALL = {
     "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 120, "batch_size": 20, "eval_every": 20,
     "threads": 1, "device": "cpu", "precision": "fp32", "name": "study",
 }  # fmt: skip
+OF_A_MACHINE = {"object_store_memory": 80 * 2**20}
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """Start a study of one run on a cluster of its own, in a process group of its own."""
-    flags = [word for key, value in SMALL.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+def start(folder: Path, *more: str, seeds: int = 1, **changed: object) -> subprocess.Popen[str]:
+    """Start a study on a cluster of its own or as more flags say, in a process group of its own."""
+    settings = {**SMALL, **changed}
+    flags = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     return subprocess.Popen(
-        [sys.executable, "-m", "pretask", "compare", "--executor", "ray", "--methods", "baseline", "--seeds", "1",
-         "--runs", str(folder), "--checkpoint-seconds", "0.2", *flags],
+        [sys.executable, "-m", "pretask", "compare", "--executor", "ray", "--methods", "baseline", "--seeds",
+         str(seeds), "--runs", str(folder), "--checkpoint-seconds", "0.2", *flags, *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has it ignored
         env={**os.environ, "PYTHONPATH": str(Path(pretask.__path__[0]).parent)},
@@ -80,6 +82,51 @@ def test_a_study_that_is_stopped_and_whose_worker_is_killed_has_the_table_of_the
 
     found = json.loads((tmp_path / "study/study.json").read_text())
     local = compare(from_flat({**SMALL, "runs": str(tmp_path / "local")}), ("baseline",), seeds=1)
+    assert found["failures"] == [] and rows(found) == rows(local)
+
+
+@pytest.fixture(autouse=True)
+def no_niceness(monkeypatch):
+    """Let trials have their share of the processor beside other tests; Ray gives way to all that runs."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
+@pytest.fixture
+def cluster(no_niceness):
+    """A cluster of machines, all of them here, that has begun with one without a GPU."""
+    utils = pytest.importorskip("ray.cluster_utils")
+    soon = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 500,
+        "health_check_failure_threshold": 2,
+    }
+    head = {"num_cpus": 1, "_system_config": soon, **OF_A_MACHINE}
+    started = utils.Cluster(initialize_head=True, head_node_args=head)
+    yield started
+    started.shutdown()
+
+
+@pytest.mark.slow
+def test_trials_share_the_gpu_of_a_machine_and_outlive_it(tmp_path, cluster):
+    """Ray counts GPUs as it is told, so machines can have one that is not there."""
+    machine = cluster.add_node(num_cpus=2, num_gpus=1, **OF_A_MACHINE)
+    cluster.wait_for_nodes()
+    flags = ("--ray-address", cluster.address, "--gpus-per-trial", "0.5")
+    study = start(tmp_path, *flags, seeds=2, epochs=400)  # some seconds, in which both begin
+    begun = [
+        wait_for(tmp_path, f"study/baseline-*seed{seed}/last/state.safetensors", study) for seed in (0, 1)
+    ]
+    assert len(begun) == 2 and not list(tmp_path.glob("study/*/results.json")), "both are made at once"
+    cluster.remove_node(machine, allow_graceful=False)
+    cluster.add_node(num_cpus=2, num_gpus=1, **OF_A_MACHINE)
+    out, errors = study.communicate(timeout=250)
+    assert (study.returncode, errors) == (0, ""), (out, errors)
+    assert "Ray: 2 machines with 3 CPUs and 1 GPU; a trial takes 1 CPU and 0.5 GPUs" in out
+    assert out.count("its machine left the cluster") == 2 and "[2/2]" in out
+
+    found = json.loads((tmp_path / "study/study.json").read_text())
+    longer = {**SMALL, "epochs": 400, "runs": str(tmp_path / "local")}
+    local = compare(from_flat(longer), ("baseline",), seeds=2)
     assert found["failures"] == [] and rows(found) == rows(local)
 
 
