@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from pretask.data.augment import augment_names
 from pretask.data.images import ArrayImages, LabelledImages
-from pretask.data.loader import create_loader
+from pretask.data.loader import _default_limit, create_loader
 from pretask.errors import PretaskError
 
 KINDS = ["resident", "streaming"]
@@ -179,3 +180,9 @@ def test_randaugment_of_four_channels_is_refused():
 def test_augmented_evaluation_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="is for training"):
         loader_of(split_of(), "auto", train=False, augment="flip")
+
+
+def test_what_is_free_on_a_gpu_decides_nothing(monkeypatch):
+    gpu = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    assert _default_limit(torch.device("cuda")) == 10 * 2**30

@@ -18,7 +18,8 @@ __all__ = ["LOADER_KINDS", "Batch", "Loader", "create_loader"]
 LOADER_KINDS = ("auto", "resident", "streaming")
 
 _CPU_LIMIT = 2 * 1024**3
-_GPU_SHARE = 0.25
+_GPU_SHARE = 1 / 8
+"""Of all its memory, not of what is free: the loader decides how images are augmented, which nobody else may."""
 
 
 def create_loader(
@@ -55,7 +56,7 @@ def create_loader(
         rank, world_size: of this process, and how many there are: each takes its part of every step.
         workers: processes that read images for streaming; at most one per processor is started.
         channels_last: memory format of the batches.
-        resident_limit: bytes; None for a quarter of the free GPU memory, or 2 GiB elsewhere.
+        resident_limit: bytes; None for an eighth of the GPU's memory, or 2 GiB elsewhere.
         schedule: which images come when, in place of what `train` says; episodes have one.
 
     Raises:
@@ -136,6 +137,5 @@ def _check(
 
 def _default_limit(device: torch.device) -> int:
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free * _GPU_SHARE)
+        return int(torch.cuda.get_device_properties(device).total_memory * _GPU_SHARE)
     return _CPU_LIMIT
