@@ -73,10 +73,12 @@ def fit(
         folder.remove_unfinished()
     if folder.checkpoints.exist:
         position, meter = restore_snapshot(folder.checkpoints, weights, accelerator, partial(say, console))
-    folder.truncate_metrics(position.epoch)
+    if accelerator.is_main_process:
+        folder.truncate_metrics(position.epoch)
     compile_method(method, session.compile)
     model: nn.Module = method if session.shard_weights else accelerator.prepare_model(method)
     agree = Agreement()
+    profiled = session.profile if accelerator.is_main_process else 0
 
     def require_sound() -> None:
         _require_finite(meter.means().get("loss", 0.0), position, optim.lr)
@@ -89,7 +91,7 @@ def fit(
     with (
         Display(console, title, total, position.step) as display,
         stop_requests() as stop_requested,
-        StepProfile(session.profile, folder.path, accelerator.device) as profile,
+        StepProfile(profiled, folder.path, accelerator.device) as profile,
     ):
         saved_at = time.perf_counter()
         for epoch in range(position.epoch, epochs):
