@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pretask.data import ImageData
 from pretask.data.loader import Loader
+from pretask.errors import PretaskError
 from pretask.reports import write_run_report
 from pretask.sealed import write_sealed
 from pretask.training.build import build_data, build_loader, fix_version, split_data
@@ -93,12 +94,16 @@ def join_processes(config: AnyConfig) -> Accelerator:
     """Return this process's part in a run, its threads and device set; whoever asks again gets the same.
 
     Raises:
-        PretaskError: numbers out of range, no such device.
+        PretaskError: numbers out of range, no such device, or a profile of several processes on a processor.
     """
     check_ranges(config)
     device = resolve_device(config.session.device)
     prepare_host(config.session.threads, device)
-    return Accelerator(cpu=device.type == "cpu")
+    accelerator = Accelerator(cpu=device.type == "cpu")
+    if config.session.profile and accelerator.num_processes > 1 and device.type == "cpu":
+        # torch 2.14 crashes as it writes the trace, every other time, where gloo has sent something meanwhile.
+        raise PretaskError("--profile looks at one process on a processor: start one, or drop --profile")
+    return accelerator
 
 
 def open_workplace(config: C, method: str, data: ImageData | None, console: Console | None) -> Workplace[C]:

@@ -12,6 +12,7 @@ from pretask import configure
 from pretask.errors import PretaskError
 from pretask.training import build, device
 from pretask.training.distributed import found_by_first
+from pretask.workplace import join_processes
 from ranks import run_ranks
 
 CPU = torch.device("cpu")
@@ -56,3 +57,12 @@ def fail_on_rank(rank: int, world: int, folder: Path) -> None:
 
 def test_a_fault_of_the_first_is_that_of_all(tmp_path: Path) -> None:
     run_ranks(fail_on_rank, 2, tmp_path)
+
+
+def profile_on_rank(rank: int, world: int, folder: Path) -> None:
+    with pytest.raises(PretaskError, match="--profile looks at one process"):
+        join_processes(configure({"data": "digits", "device": "cpu", "threads": 1, "profile": 2}))
+
+
+def test_several_processes_on_a_processor_are_not_profiled(tmp_path: Path) -> None:
+    run_ranks(profile_on_rank, 2, tmp_path)

@@ -74,7 +74,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, faulty: Path) -> Path:
     settings = {
         "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 2, "batch_size": 8, "threads": 1,
         "device": "cpu", "runs": str(folder), "name": "whole", "checkpoint_steps": 2,
-        "precision": "fp32", "profile": 1,
+        "precision": "fp32",
     }  # fmt: skip
     save_config(configure(settings), folder / "whole.yaml")
     (folder / "none").touch()
