@@ -116,7 +116,7 @@ def open_workplace(config: C, method: str, data: ImageData | None, console: Cons
         console: where to print, on the first process.
 
     Raises:
-        PretaskError: numbers out of range, no such device, data that cannot be read or split.
+        PretaskError: see `join_processes`; data that cannot be read or split.
     """
     accelerator = join_processes(config)
     if data is None:

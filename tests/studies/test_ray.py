@@ -97,8 +97,8 @@ def cluster(no_niceness):
     utils = pytest.importorskip("ray.cluster_utils")
     soon = {
         "health_check_initial_delay_ms": 0,
-        "health_check_period_ms": 500,
-        "health_check_failure_threshold": 2,
+        "health_check_period_ms": 1000,
+        "health_check_failure_threshold": 3,
     }
     head = {"num_cpus": 1, "_system_config": soon, **OF_A_MACHINE}
     started = utils.Cluster(initialize_head=True, head_node_args=head)

@@ -10,6 +10,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 
+def several_ranks() -> bool:
+    """Whether this process is one of several of a run."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
 class _SumOverRanks(Function):
     """All-reduce whose gradient is the all-reduce of the gradients."""
 
@@ -28,7 +33,7 @@ class _SumOverRanks(Function):
 
 def sum_over_ranks(value: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes, or the tensor itself where there is one."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not several_ranks():
         return value
     total: Tensor = _SumOverRanks.apply(value)
     return total
@@ -45,7 +50,7 @@ def from_first_rank(drawn: Tensor) -> Tensor:
 
     A sum to which the others add zeros: a compiled step holds sums, but would be cut in two by a broadcast.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not several_ranks():
         return drawn
     first = drawn.detach().clone() if dist.get_rank() == 0 else torch.zeros_like(drawn)
     dist.all_reduce(first)
@@ -76,7 +81,7 @@ def gather_over_ranks(rows: Tensor) -> Tensor:
     A loss of the gathered rows, the mean of whose gradients over processes is taken, has the gradient that one process
     with all rows would have.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not several_ranks():
         return rows
     gathered: Tensor = _Gather.apply(rows)
     return gathered

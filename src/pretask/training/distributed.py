@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pretask.errors import PretaskError
+from pretask.methods.ranks import several_ranks
 
 T = TypeVar("T")
 
@@ -121,7 +122,7 @@ def found_by_first(find: Callable[[], T]) -> T:
     Raises:
         PretaskError: the first process's, on all.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not several_ranks():
         return find()
     answer: list[Any] = [None, None]
     if dist.get_rank() == 0:
@@ -144,8 +145,7 @@ class Agreement:
     """
 
     def __init__(self) -> None:
-        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        self._hosts: Any = dist.new_group(backend="gloo") if several else None
+        self._hosts: Any = dist.new_group(backend="gloo") if several_ranks() else None
 
     def __call__(self, *own: bool) -> tuple[bool, ...]:
         """Return what is decided on each question, given this rank's answers."""

@@ -16,6 +16,7 @@ from torch.nn.utils import get_total_norm
 
 from pretask.errors import PretaskError
 from pretask.methods import Trainee
+from pretask.methods.ranks import several_ranks
 from pretask.pretraining import Objective
 from pretask.training.checkpoint import load_optimizer_state
 from pretask.training.config import MethodConfig, SessionConfig
@@ -156,7 +157,7 @@ def place_weights(method: T, config: AnyConfig, accelerator: Accelerator) -> Wei
 @torch.no_grad()
 def _take_buffers_of_first(method: nn.Module) -> None:
     """Take the first process's running statistics, which are those that a checkpoint has."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not several_ranks():
         return
     for buffer in method.buffers():
         sent = buffer.contiguous()
