@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretask.benchmarks.timing import interleave, ratio
-from pretask.training.allocator import keep_freed_memory
+from pretask.speed.ceilings import interleave, ratio
+from pretask.training.device import keep_freed_memory
 
 STAGES = ((16, 32), (32, 16), (64, 8))
 """Channels and side of the maps."""

@@ -17,10 +17,10 @@ import torch
 
 from pretask import MethodParts, create_backbone, create_method
 from pretask.backbones import Backbone
-from pretask.benchmarks.timing import interleave, ratio
+from pretask.config.sections import OptimConfig
 from pretask.methods import Trainee
 from pretask.pretraining import ObjectiveParts, create_objective, get_strength, objective_names
-from pretask.training.config import OptimConfig
+from pretask.speed.ceilings import interleave, ratio
 from pretask.training.optim import make_optimizer
 
 

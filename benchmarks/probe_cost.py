@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from pretask.benchmarks.timing import time_once
 from pretask.evaluation.base import EVALUATORS
 from pretask.evaluation.features import Features
 from pretask.explain.projections import separation, tsne
+from pretask.speed.ceilings import time_once
 
 CLASSES = 10
 

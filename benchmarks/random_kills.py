@@ -26,8 +26,8 @@ from typing import Any
 
 from torch import Tensor, uint8
 
-from pretask.files import write_json
-from pretask.tensor_files import read_tensors
+from pretask.io.files import write_json
+from pretask.io.tensors import read_tensors
 from pretask.training.checkpoint import load_tree
 from pretask.training.run_folder import RunFolder
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from pretask.benchmarks.timing import ratio
+from pretask.speed.ceilings import ratio
 
 IMAGENET_IMAGES, IMAGENET_BYTES = 1_281_167, 110_000
 """Training images of ImageNet-1k, and the mean size of its JPEG files."""

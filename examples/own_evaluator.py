@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pretask import ImageData, configure, train
-from pretask.data.loader import create_loader
+from pretask.data.loaders.loader import create_loader
 from pretask.evaluation import EVALUATORS, predict
 from pretask.evaluation.run import evaluate_run
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretask.cli import main
+from pretask.cli.main import main
 
 
 @dataclass(frozen=True)

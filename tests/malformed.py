@@ -14,14 +14,14 @@ import yaml
 from command_line import untrained_run
 from malformed_data import Kind, npz, parquet, pictures
 from mutations import cut_short, damaged, damaged_once, deep_json, odd
+from pretask.config.episodes import FewShotConfig
+from pretask.config.files import load_any_config, save_config
+from pretask.config.pretraining import PretrainConfig
+from pretask.config.ranges import check_ranges
+from pretask.config.sections import RunConfig
+from pretask.io.documents import read_sealed, write_sealed
 from pretask.methods import load_classifier
-from pretask.sealed import read_sealed, write_sealed
 from pretask.training.checkpoint import Checkpoints, save_tree
-from pretask.training.config import RunConfig
-from pretask.training.config_files import load_any_config, save_config
-from pretask.training.episodes_config import FewShotConfig
-from pretask.training.pretrain_config import PretrainConfig
-from pretask.training.ranges import check_ranges
 from pretask.training.run_folder import RunFolder
 
 

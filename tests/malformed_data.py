@@ -19,7 +19,7 @@ from PIL import Image
 
 from mutations import cut_short, damaged, deep_json, odd
 from pretask.data import load_data
-from pretask.data.stores import EncodedImages, FileImages
+from pretask.data.images.stores import EncodedImages, FileImages
 
 Spoil = Callable[[bytes, Random], bytes]
 

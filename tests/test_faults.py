@@ -19,8 +19,8 @@ import yaml
 from PIL import Image
 
 from command_line import CommandLine, picture, picture_folder, results_of, snapshot, tiny
-from pretask import files
-from pretask.cli import main
+from pretask.cli.main import main
+from pretask.io import files
 from pretask.methods import load_classifier
 from pretask.training import checkpoint, loop
 

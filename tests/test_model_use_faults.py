@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Answer, CommandLine, picture, snapshot, tiny
-from pretask.cli import main
+from pretask.cli.main import main
 
 RUN = Path("runs/done")
 COMMANDS = ("evaluate", "predict", "explain", "export")

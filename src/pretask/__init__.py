@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pretask.backbones import create_backbone as create_backbone
+    from pretask.config.files import from_flat as configure  # noqa: F401
+    from pretask.config.files import load_config as load_config
+    from pretask.config.sections import RunConfig as RunConfig
     from pretask.data import ImageData as ImageData
     from pretask.data import load_data as load_data
     from pretask.errors import PretaskError as PretaskError
@@ -28,9 +31,6 @@ if TYPE_CHECKING:
     from pretask.pretexts import create_pretexts as create_pretexts
     from pretask.studies.compare import compare as compare
     from pretask.studies.execution import Execution as Execution
-    from pretask.training.config import RunConfig as RunConfig
-    from pretask.training.config_files import from_flat as configure  # noqa: F401
-    from pretask.training.config_files import load_config as load_config
 
 _HOMES = {
     "Classifier": "pretask.methods",
@@ -40,9 +40,9 @@ _HOMES = {
     "MethodParts": "pretask.methods",
     "Pretext": "pretask.pretexts",
     "PretaskError": "pretask.errors",
-    "RunConfig": "pretask.training.config",
+    "RunConfig": "pretask.config.sections",
     "compare": "pretask.studies.compare",
-    "configure": "pretask.training.config_files:from_flat",
+    "configure": "pretask.config.files:from_flat",
     "create_backbone": "pretask.backbones",
     "create_loss": "pretask.losses",
     "create_method": "pretask.methods",
@@ -50,7 +50,7 @@ _HOMES = {
     "create_pretexts": "pretask.pretexts",
     "load_classifier": "pretask.methods",
     "load_encoder": "pretask.methods",
-    "load_config": "pretask.training.config_files",
+    "load_config": "pretask.config.files",
     "load_data": "pretask.data",
     "predict": "pretask.prediction",
     "resume": "pretask.experiment",

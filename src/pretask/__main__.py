@@ -1,5 +1,5 @@
 """`python -m pretask` is the command line."""
 
-from pretask.cli import main
+from pretask.cli.main import main
 
 main()

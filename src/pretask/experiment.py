@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from pretask.config.files import load_any_config
+from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.evaluation.accuracy import Accuracy, evaluate_split
 from pretask.methods import Method, load_classifier, save_model
 from pretask.training.build import build_method, model_card, passes_per_image, resolve
-from pretask.training.config import RunConfig
-from pretask.training.config_files import load_any_config
-from pretask.training.gradient import check_pieces
 from pretask.training.header import header
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
 from pretask.training.preparation import make_preparation
 from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position
+from pretask.training.step import check_pieces
 from pretask.training.weights import check_sharding
 from pretask.workplace import open_workplace
 

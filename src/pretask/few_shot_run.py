@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from pretask.data.class_split import ClassSplit
-from pretask.evaluation.episodes import EpisodeJudge
+from pretask.config.episodes import FewShotConfig
+from pretask.data.splits.classes import ClassSplit
+from pretask.evaluation.few_shot import EpisodeJudge
 from pretask.methods import load_part, save_encoder
 from pretask.methods.episodic import EpisodicMethod
 from pretask.training.build import fix_version
@@ -21,10 +22,9 @@ from pretask.training.build_episodes import (
     episodic_header,
     resolve_episodes,
 )
-from pretask.training.episodes_config import FewShotConfig
-from pretask.training.gradient import check_pieces
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
+from pretask.training.step import check_pieces
 from pretask.training.weights import check_sharding
 from pretask.workplace import join_processes, open_workplace
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from torch import Tensor
 
 from pretask.data import FileImages
-from pretask.data.decode import IMAGE_SUFFIXES, UnreadableImageError
-from pretask.data.fitting import enough, fit
+from pretask.data.images.decode import IMAGE_SUFFIXES, UnreadableImageError
+from pretask.data.images.fitting import enough, fit
 from pretask.errors import PretaskError
 from pretask.export import load_model, local_folder
 from pretask.methods import ModelCard, read_card

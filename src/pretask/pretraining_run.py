@@ -7,18 +7,18 @@ from typing import Any
 
 from rich.console import Console
 
+from pretask.config.pretraining import PretrainConfig
 from pretask.data import ImageData
 from pretask.evaluation.embeddings import EmbeddingWatch
 from pretask.methods import save_encoder
 from pretask.pretraining import Objective
 from pretask.training.build_pretraining import build_objective, encoder_card, resolve_pretraining
-from pretask.training.gradient import check_pieces
 from pretask.training.header import pretraining_header
 from pretask.training.loop import fit
 from pretask.training.optim import training_length
-from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position
+from pretask.training.step import check_pieces
 from pretask.training.weights import check_sharding
 from pretask.workplace import open_workplace
 

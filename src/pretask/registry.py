@@ -17,12 +17,13 @@ class Registry(Generic[T]):
     """Maps names to parts of one kind.
 
     Every module of `package` is imported at the first look-up, so a new file with a `register` line is all
-    that a new part needs. Other distributions add parts through an entry point group of the package's name.
+    that a new part needs. Other distributions add parts through an entry point group: the package's name, unless
+    several kinds share the package.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, group: str | None = None) -> None:
         self.kind = kind
-        self.package = package
+        self.package, self.group = package, group or package
         self._parts: dict[str, T] = {}
         self._discovered = False
 
@@ -61,5 +62,5 @@ class Registry(Generic[T]):
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.package):
+        for point in entry_points(group=self.group):
             point.load()

@@ -10,16 +10,16 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
+from pretask.config.files import AnyConfig, C
+from pretask.config.ranges import check_ranges
 from pretask.data import ImageData
-from pretask.data.loader import Loader
+from pretask.data.loaders.loader import Loader
 from pretask.errors import PretaskError
+from pretask.io.documents import write_sealed
 from pretask.reports import write_run_report
-from pretask.sealed import write_sealed
 from pretask.training.build import build_data, build_loader, fix_version, split_data
-from pretask.training.config_files import AnyConfig, C
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
 from pretask.training.display import in_minutes, say
-from pretask.training.ranges import check_ranges
 from pretask.training.run_folder import RunFolder, describe_environment, run_name
 from pretask.training.snapshot import Position
 

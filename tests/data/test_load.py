@@ -108,7 +108,7 @@ def test_large_sets_are_looked_through_by_header_only(pets, monkeypatch):
     monkeypatch.setattr(prepare, "CHECKED_IMAGES", 3)
     whole = (pets / "dog" / "3.png").read_bytes()
     (pets / "dog" / "3.png").write_bytes(whole[:-40])
-    monkeypatch.setattr("pretask.data.statistics.MOST_DECODED", 1)
+    monkeypatch.setattr("pretask.data.images.channel_moments.MOST_DECODED", 1)
     data = load_data(pets, memory_limit=0)
     with pytest.raises(PretaskError, match=r"dog/3.png"):
         data.train.images.read(7)

@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from pretask.data.parallel import map_indices
-from pretask.data.progress import progress
+from pretask.data.parallel import map_indices, progress
 
 
 def test_results_come_in_order():

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pretask import cli
+from pretask.cli import main as cli
 
 SMALL = "--backbone resnet8 --batch-size 8 --epochs 1 --device cpu --threads 1"
 

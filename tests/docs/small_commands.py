@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from command_line import picture, picture_folder
-from pretask import cli
-from pretask.data.images import ArrayImages, LabelledImages
-from pretask.data.raw import RawData
+from pretask.cli import main as cli
+from pretask.data.images.containers import ArrayImages, LabelledImages, RawData
 from pretask.data.sources import SOURCES
 from pretask.studies import study
 from pretask.studies.trials import Trial

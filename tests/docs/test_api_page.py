@@ -17,8 +17,8 @@ from typing import Any
 from doc_pages import DOCS, PAGES, ROOT, blocks
 
 import pretask
-from pretask import cli
 from pretask.backbones import FAMILIES, Family
+from pretask.cli import main as cli
 from pretask.losses import LOSSES
 from pretask.methods import GATES, METHODS
 from pretask.pretexts import PRETEXTS

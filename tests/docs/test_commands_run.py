@@ -17,7 +17,7 @@ from doc_pages import DOCS, PAGES, ROOT, blocks, commands, name_of, shell_lines
 from small_commands import STUDIES, Folder, make_stage, set_flag, stand_in
 
 from local_hub import LocalHub
-from pretask.export import hub
+from pretask.export import writing as hub
 
 WITH_COMMANDS = [
     page for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES) if page.name != "faults.md"

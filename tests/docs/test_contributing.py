@@ -16,7 +16,7 @@ _FILE = re.compile(r"^In `src/(pretask/[^`]+)`:\n\n```\w+\n(.*?)^```$", re.M | r
 FILES = dict(_FILE.findall((ROOT / "CONTRIBUTING.md").read_text()))
 
 _SESSION = """
-from pretask import cli
+from pretask.cli import main as cli
 
 for command in (
     "train --recipe mean-features-stripes --name run --device cpu --threads 1",

@@ -7,7 +7,7 @@ import re
 import pytest
 from doc_pages import DOCS, parameters, rows
 
-from pretask import cli
+from pretask.cli import main as cli
 
 FAULTS = [(typed.strip("`"), answer) for typed, answer, _ in rows(DOCS / "faults.md", "typed")]
 

@@ -10,6 +10,7 @@ from doc_pages import DOCS, quoted, rows, small_method
 
 from pretask.backbones import create_backbone
 from pretask.backbones.layers import share_after
+from pretask.config.files import from_flat
 from pretask.methods import METHODS
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.methods.gate import GATES
@@ -17,7 +18,6 @@ from pretask.pretexts import PRETEXTS, create_pretext
 from pretask.pretexts.spec import options_of
 from pretask.pretraining import OBJECTIVES
 from pretask.studies.variants import parse_variants
-from pretask.training.config_files import from_flat
 
 SSFE, GSSL = DOCS / "methods/ssfe.md", DOCS / "methods/gssl.md"
 

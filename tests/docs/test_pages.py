@@ -14,11 +14,11 @@ from doc_pages import DOCS, PAGES, ROOT, blocks, name_of, quoted, rows, shell_li
 from scipy import stats
 
 from pretask.backbones import FAMILIES
+from pretask.config import sections as config
+from pretask.config.files import from_flat
 from pretask.evaluation.run import evaluate_run
 from pretask.pretexts import PRETEXTS
 from pretask.pretexts.spec import default_options
-from pretask.training import config
-from pretask.training.config_files import from_flat
 
 README = ROOT / "README.md"
 WITH_README = [*PAGES, README, ROOT / "CONTRIBUTING.md"]

@@ -6,9 +6,9 @@ import re
 
 from doc_pages import DOCS, rows
 
-from pretask import documents, redaction
-from pretask.data import decode
+from pretask.data.images import decode
 from pretask.data.readers import row_groups
+from pretask.io import documents, redaction
 
 PAGE = (DOCS / "safety.md").read_text()
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pretask.data.images import ArrayImages, ImageData, LabelledImages
+from pretask.data.images.containers import ArrayImages, ImageData, LabelledImages
 
 
 class Flat(nn.Module):

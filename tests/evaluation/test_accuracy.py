@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretask.data.images import ArrayImages, ImageData, LabelledImages
+from pretask.data.images.containers import ArrayImages, ImageData, LabelledImages
 from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS, Accuracy, evaluate_split
 

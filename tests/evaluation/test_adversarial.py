@@ -15,7 +15,7 @@ from torch import nn
 
 from command_line import CommandLine, picture_folder, untrained_run
 from pretask.attacks import Attack
-from pretask.data.images import ArrayImages, ImageData, LabelledImages
+from pretask.data.images.containers import ArrayImages, ImageData, LabelledImages
 from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS, Accuracy
 from pretask.evaluation.adversarial import PGD20, GradientAttack

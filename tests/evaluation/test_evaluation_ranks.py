@@ -13,10 +13,9 @@ from torch import nn
 
 from pretask.backbones import create_backbone
 from pretask.data import apply_splits, load_data
-from pretask.data.images import ArrayImages, LabelledImages
+from pretask.data.images.containers import ArrayImages, LabelledImages
 from pretask.evaluation import EVALUATORS
-from pretask.evaluation.predictions import embed
-from pretask.evaluation.split import split_loader
+from pretask.evaluation.predictions import embed, split_loader
 from pretask.methods import MethodParts, create_method
 from ranks import one_thread, run_ranks
 

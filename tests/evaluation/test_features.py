@@ -14,7 +14,7 @@ from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS
 from pretask.evaluation.features import FeatureBank, accuracies
 from pretask.evaluation.predictions import embed
-from pretask.evaluation.probe import Probe
+from pretask.evaluation.probes import Probe
 
 PROTOCOLS = ("knn", "linear", "ridge")
 
@@ -105,7 +105,7 @@ class Recording(Probe):
         return f"recording/1, {self.choosing()}"
 
     def solve(self, x, labels, num_classes, variances):
-        from pretask.evaluation.probe import Grid
+        from pretask.evaluation.probes import Grid
 
         self.fitted = len(labels)
         return Grid(x.new_zeros(x.shape[1], 3, num_classes), torch.eye(3), {"member": [0, 1, 2]})

@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
 from pretask.evaluation import EVALUATORS, logistic
-from pretask.evaluation.axes import principal_axes
 from pretask.evaluation.knn import votes
+from pretask.evaluation.probes import principal_axes
 
 # knn
 
@@ -185,5 +185,5 @@ def test_ridge_is_the_best_member_on_validation(monkeypatch):
     data = blobs()
     found = EVALUATORS.get("ridge")()(Flat(), data)
     assert found["l2"] == max(found["grid"], key=lambda pair: (pair[1], pair[0]))[0]
-    monkeypatch.setattr("pretask.evaluation.probe._SCORES_AT_A_TIME", 200)
+    monkeypatch.setattr("pretask.evaluation.probes._SCORES_AT_A_TIME", 200)
     assert EVALUATORS.get("ridge")()(Flat(), data) == found

@@ -21,7 +21,7 @@ from pretask.methods import load_classifier
 def runs(tmp_path_factory, request) -> list[Path]:
     """Three short trainings on digits."""
     folder = tmp_path_factory.mktemp("runs")
-    from pretask.cli import main
+    from pretask.cli.main import main
 
     for method in ("baseline", "sla", "gssl-flip"):
         with pytest.raises(SystemExit) as left:

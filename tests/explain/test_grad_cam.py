@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from pretask.backbones import create_backbone
 from pretask.errors import PretaskError
-from pretask.explain.grad_cam import grad_cam, last_map_layer
-from pretask.explain.plain_view import plain_view
+from pretask.explain.grad_cam import grad_cam, last_map_layer, plain_view
 from pretask.methods import METHODS, Classifier, Method, MethodParts, create_method
 from pretask.pretexts import create_pretexts
 

@@ -9,7 +9,8 @@ import pytest
 from command_line import CommandLine, picture_folder, untrained_run
 from local_hub import LocalHub
 from pretask.errors import PretaskError
-from pretask.export import export_model, hub, local_folder, push
+from pretask.export import export_model, local_folder, push
+from pretask.export import writing as hub
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from command_line import snapshot, tiny, untrained_run
-from pretask.cli import main
+from pretask.cli.main import main
 from pretask.errors import PretaskError
 from pretask.export import export_model
 from pretask.methods import load_classifier, read_card

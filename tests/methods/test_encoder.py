@@ -13,7 +13,7 @@ from pretask.backbones import Backbone, create_backbone
 from pretask.backbones.layers import map_shape, share_after
 from pretask.errors import PretaskError
 from pretask.methods import Encoder, MethodParts, create_method
-from pretask.methods.normalize import Normalize
+from pretask.methods.encoder import Normalize
 from pretask.pretexts import create_pretexts
 
 

@@ -8,11 +8,10 @@ from torch.nn import functional as F
 
 from pretask.backbones import create_backbone
 from pretask.data import ArrayImages, LabelledImages, create_loader
-from pretask.data.paired import pair
+from pretask.data.loaders.paired import pair
 from pretask.errors import PretaskError
 from pretask.methods import METHODS, MethodParts, create_method
-from pretask.methods.alignment import DistributionAlignment
-from pretask.methods.fixmatch import FixMatch, StrongViews
+from pretask.methods.fixmatch import DistributionAlignment, FixMatch, StrongViews
 
 OVER = ("fixmatch", "fixmatch+gssl", "fixmatch+sla", "fixmatch+sla-sd", "fixmatch+ssfe")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pretask.methods.normalize import Normalize
+from pretask.methods.encoder import Normalize
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 1, 4, 4), (1, 4, 1, 3), (3, 3, 6, 1)])

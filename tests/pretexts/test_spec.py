@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 import torch
 
-from pretask.catalogue import entries
+from pretask.cli.catalogue import entries
 from pretask.errors import PretaskError
 from pretask.pretexts import PRETEXTS, ChannelDiscard, PatchFlip, Pretext, create_pretext, create_pretexts
 from pretask.pretexts.spec import canonical_name, default_options, read_options

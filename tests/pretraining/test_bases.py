@@ -10,9 +10,9 @@ import torch
 from small_objectives import images, make
 from torch import nn
 
-from pretask.pretraining.average import MovingAverage
-from pretask.pretraining.base import HeadOptions, create_base
+from pretask.pretraining.bases import HeadOptions, create_base
 from pretask.pretraining.embedding import Embedding
+from pretask.pretraining.objective import MovingAverage
 
 B, D = 5, 4
 

@@ -18,11 +18,11 @@ from small_objectives import images, make
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pretask.distributed.gathering import gather_over_ranks
+from pretask.distributed.processes import share_batch_statistics
 from pretask.errors import PretaskError
-from pretask.methods.ranks import gather_over_ranks
 from pretask.pretraining import BASES, OBJECTIVES, Objective, TriMixOptions, default_base, objective_names
 from pretask.pretraining.mixing import Shares, draw_shares
-from pretask.training.distributed import share_batch_statistics
 from ranks import check_equal_on_all, one_thread, run_ranks
 
 Options = dict[str, Any]

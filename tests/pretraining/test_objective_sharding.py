@@ -10,10 +10,10 @@ import torch
 from small_objectives import images, make
 from test_objective_ranks import Kept, TwoViews, shares_by
 
+from pretask.distributed.processes import share_batch_statistics
+from pretask.distributed.sharding import gathered, shard_weights
 from pretask.pretraining import Objective
 from pretask.pretraining.mixing import Shares
-from pretask.training.distributed import share_batch_statistics
-from pretask.training.sharding import gathered, shard_weights
 from ranks import one_thread, run_ranks
 
 CASES = ("simclr", "simsiam", "barlow", "vicreg", "trimix", "un-mix")

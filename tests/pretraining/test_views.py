@@ -15,8 +15,7 @@ from pretask.pretraining import (
     recommended_strength,
     spread,
 )
-from pretask.pretraining.strengths import Strength, get_strength
-from pretask.pretraining.views import RandomViews
+from pretask.pretraining.views import RandomViews, Strength, get_strength
 
 NOTHING = Strength("nothing", crop=1.0, flip=0.0, jitter=(0.0, 0.0, 0.0, 0.0))
 

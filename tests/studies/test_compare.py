@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from pretask import experiment
+from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.studies.compare import compare
 from pretask.studies.plan import EQUAL_EPOCHS, Plan
 from pretask.studies.summary import rows
 from pretask.studies.variants import Variant
-from pretask.training.config_files import from_flat
 
 
 def settings(folder: Path, **more):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from pretask import configure
+from pretask.config.files import load_any_config
 from pretask.errors import PretaskError
 from pretask.studies import decided
 from pretask.studies.compare import compare
 from pretask.studies.decided import FILE, decide_precision
 from pretask.studies.execution import ONE_AT_A_TIME
-from pretask.training.config_files import load_any_config
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretask.config.files import from_flat
 from pretask.data import load_data
 from pretask.errors import MissingExtra, PretaskError
 from pretask.studies.compare import LabelledStudy, compare
 from pretask.studies.execution import Execution
 from pretask.studies.executors.base import EXECUTORS, create_executor
-from pretask.training.config_files import from_flat
 
 SMALL = {
     "data": "digits",

@@ -9,10 +9,10 @@ import pytest
 
 from command_line import CommandLine, flags
 from pretask import few_shot_run
+from pretask.config.episodes import FewShotConfig
+from pretask.config.files import build_config
 from pretask.errors import PretaskError
 from pretask.studies.few_shot import compare_few_shot
-from pretask.training.config_files import build_config
-from pretask.training.episodes_config import FewShotConfig
 
 SMALL = {
     "data": "digits", "backbone": "resnet8", "epochs": 1, "episodes": 3, "ways": 2, "queries": 3, "test_episodes": 30,

@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 
 from command_line import CommandLine, flags
 from pretask import experiment, pretraining_run
+from pretask.config.files import build_config, load_any_config
+from pretask.config.pretraining import PretrainConfig
 from pretask.errors import PretaskError
 from pretask.studies.judging import Judging, tuning_config
 from pretask.studies.pretraining import compare_pretraining
 from pretask.training.build import build_data
 from pretask.training.build_pretraining import build_objective
-from pretask.training.config_files import build_config, load_any_config
-from pretask.training.pretrain_config import PretrainConfig
 
 METHODS = ("byol", "trimix:consistency_weight=0", "random", "supervised")
 TUNING = {"epochs": 1, "batch_size": 32, "lr": 0.05, "selection": "last", "precision": "fp32"}

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 import pretask
+from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.studies.compare import compare
 from pretask.studies.execution import Execution
 from pretask.studies.executors.base import create_executor
 from pretask.studies.executors.ray_cluster import _Place
-from pretask.training.config_files import from_flat
 from pretask.training.run_folder import versions
 
 pytest.importorskip("ray", reason="needs the extra ray")

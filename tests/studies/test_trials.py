@@ -13,7 +13,7 @@ from rich.progress import track
 from toy_trials import Toy, begun
 
 import pretask
-from pretask.data.progress import progress
+from pretask.data.parallel import progress
 from pretask.errors import Interrupted, PretaskError
 from pretask.studies.trials import make
 

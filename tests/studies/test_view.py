@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from toy_trials import Toy
 
+from pretask.config.files import from_flat, save_config
 from pretask.studies.trials import Trial
 from pretask.studies.view import StudyView
-from pretask.training.config_files import from_flat, save_config
 
 
 def trial(folder: Path, name: str, *parts: str) -> Trial:

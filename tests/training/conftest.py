@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pretask.training.config import RunConfig
-from pretask.training.config_files import from_flat
+from pretask.config.files import from_flat
+from pretask.config.sections import RunConfig
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 COUNT_FAULTS = """
 import resource, sys
 import torch
-from pretask.training.allocator import keep_freed_memory
+from pretask.training.device import keep_freed_memory
 
 print(keep_freed_memory())
 def faults():

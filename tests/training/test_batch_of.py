@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pretask.benchmarks.steps import made_up_data
+from pretask.config.files import override
+from pretask.config.sections import RunConfig
+from pretask.speed.steps import made_up_data
 from pretask.studies.variants import parse_variants
 from pretask.studies.work import work_of
 from pretask.training.build import build_loader, images_per_step, resolve
-from pretask.training.config import RunConfig
-from pretask.training.config_files import override
 
 ASKED = override(RunConfig(), data="digits", backbone="resnet8", batch_size=24, precision="fp32")
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pretask import experiment
+from pretask.config.files import override
 from pretask.errors import PretaskError
-from pretask.tensor_files import DamagedFile, read_tensors, write_tensors
-from pretask.training import gradient
+from pretask.io.tensors import DamagedFile, read_tensors, write_tensors
+from pretask.training import step as gradient
 from pretask.training.checkpoint import Checkpoints
-from pretask.training.config_files import override
 
 TREE = {"weights": torch.arange(6.0).reshape(2, 3), "step": 1}
 

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from pretask.errors import PretaskError
-from pretask.training.compilation import compile_method, resolve_compile
-from pretask.training.meter import Meter
+from pretask.training.step import Meter, compile_method, resolve_compile
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

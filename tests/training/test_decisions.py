@@ -9,9 +9,9 @@ import torch
 import torch.distributed as dist
 
 from pretask import configure
+from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 from pretask.training import build, device
-from pretask.training.distributed import found_by_first
 from pretask.workplace import join_processes
 from ranks import run_ranks
 

@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 from pretask import experiment
 from pretask.backbones import create_backbone
+from pretask.config.episodes import FewShotConfig
+from pretask.config.files import override
+from pretask.config.pretraining import PretrainConfig
+from pretask.config.sections import SessionConfig
 from pretask.errors import PretaskError
 from pretask.few_shot_run import train_few_shot
 from pretask.losses import LOSSES, create_loss
 from pretask.methods import METHODS, GateOptions, Method, MethodParts, create_method
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.pretraining_run import pretrain
-from pretask.training.config import SessionConfig
-from pretask.training.config_files import override
-from pretask.training.episodes_config import FewShotConfig
-from pretask.training.gradient import add_gradient
-from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.profiling import StepProfile
+from pretask.training.step import add_gradient
 
 CASES = [
     *("baseline", "mt", "sla", "sla-sd", "ssfe", "sla+ssfe", "lorot"),

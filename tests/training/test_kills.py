@@ -12,14 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pretask.config.episodes import FewShotConfig
+from pretask.config.files import AnyConfig, build_config, save_config
+from pretask.config.pretraining import PretrainConfig
+from pretask.config.sections import RunConfig
 from pretask.experiment import train
 from pretask.few_shot_run import train_few_shot
 from pretask.pretraining_run import pretrain
 from pretask.training.checkpoint import load_tree
-from pretask.training.config import RunConfig
-from pretask.training.config_files import AnyConfig, build_config, save_config
-from pretask.training.episodes_config import FewShotConfig
-from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -52,11 +52,11 @@ WRITE = 8
 
 PROGRAM = f"""
 import os, pathlib, signal, sys, traceback
-from pretask import tensor_files
+from pretask.io import tensors as tensor_files
 from pretask.experiment import train
 from pretask.few_shot_run import train_few_shot
 from pretask.pretraining_run import pretrain
-from pretask.training.config_files import load_any_config
+from pretask.config.files import load_any_config
 
 make = {{"RunConfig": train, "PretrainConfig": pretrain, "FewShotConfig": train_few_shot}}
 save, replace, writes = tensor_files.save_file, pathlib.Path.replace, 0

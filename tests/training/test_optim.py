@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from pretask.config.sections import OptimConfig
 from pretask.errors import PretaskError
-from pretask.training.config import OptimConfig
 from pretask.training.optim import lr_schedule, make_optimizer, set_lr, training_length
 
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from test_resume import states_equal, without_times
 
 from pretask import configure, load_config
+from pretask.config.files import override, save_config
 from pretask.training.checkpoint import load_tree
-from pretask.training.config_files import override, save_config
 
 FAULTY = """
 import os, signal, sys

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from pretask import train
-from pretask.training.config_files import from_flat
+from pretask.config.files import from_flat
 from pretask.training.profiling import PHASES, StepProfile
 
 SMALL = {

@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretask.benchmarks.steps import made_up_data
+from pretask.config.files import override
+from pretask.config.sections import MethodConfig, RunConfig
 from pretask.data import load_data
 from pretask.errors import PretaskError
 from pretask.experiment import train
+from pretask.speed.steps import made_up_data
 from pretask.studies.variants import parse_variants
 from pretask.studies.work import work_of
 from pretask.training.build import build_method
-from pretask.training.config import MethodConfig, RunConfig
-from pretask.training.config_files import override
-from pretask.training.preparation import make_preparation
-from pretask.training.resolution import LowResolution, low_resolution
+from pretask.training.preparation import LowResolution, low_resolution, make_preparation
 
 DIGITS = override(
     RunConfig(), data="digits", per_class=8, backbone="resnet8", batch_size=16, method="baseline"

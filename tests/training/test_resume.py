@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from pretask import experiment
+from pretask.config.files import override, save_config
 from pretask.errors import PretaskError
 from pretask.reports import write_run_report
 from pretask.training.checkpoint import load_tree, save_tree
-from pretask.training.config_files import override, save_config
 
 
 def states_equal(a: Path, b: Path) -> bool:

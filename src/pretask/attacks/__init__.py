@@ -1,8 +1,7 @@
 """Adversarial attacks: pure functions on a model of images in [0, 1], for training and for evaluation."""
 
-from pretask.attacks.ascent import Model, Randomness, fgsm, pgd
+from pretask.attacks.ascent import Model, Randomness, attacked, fgsm, pgd
 from pretask.attacks.limits import in_255ths
-from pretask.attacks.modes import attacked
 from pretask.attacks.presets import Attack, attack_names, create_attack
 
 __all__ = [

@@ -1,17 +1,37 @@
-"""Fast gradient sign and projected gradient ascent."""
+"""Projected gradient ascent: FGSM and PGD, on a model that stands still."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretask.attacks.balls import BALLS, Ball, Randomness
 from pretask.attacks.limits import check_constants
-from pretask.attacks.modes import attacked
 from pretask.errors import PretaskError
+
+
+@contextmanager
+def attacked(model: Callable[..., Any]) -> Iterator[None]:
+    """Put a model into evaluation mode, and give each of its modules its own mode back, failures included.
+
+    Batch statistics and dropout would otherwise move the target, and the attack would train the running
+    statistics. A callable that is no `nn.Module` is left alone.
+    """
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    modes = [module.training for module in modules]
+    if isinstance(model, nn.Module):
+        model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
 
 __all__ = ["Loss", "Model", "Randomness", "cross_entropy", "fgsm", "pgd"]
 

@@ -1,9 +1,8 @@
 """Networks that return pooled features, found by name: see `create_backbone`."""
 
-from pretask.backbones.base import FAMILIES, Backbone, Family, Request
+from pretask.backbones.base import FAMILIES, Backbone, Family, Request, Tap
 from pretask.backbones.factory import backbone_names, create_backbone, resolve_backbone_name
 from pretask.backbones.facts import BackboneFacts
-from pretask.backbones.taps import Tap
 
 __all__ = [
     "FAMILIES",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pretask.backbones.base import Backbone
+from pretask.backbones.base import Backbone, Change
 from pretask.backbones.facts import output_shapes
-from pretask.backbones.taps import Change
 from pretask.errors import PretaskError
 
 

@@ -6,8 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pretask.data.batches import Batch, Loader
-    from pretask.data.images import (
+    from pretask.data.images.containers import (
         ArrayImages,
         EncodedImages,
         FileImages,
@@ -16,28 +15,29 @@ if TYPE_CHECKING:
         LabelledImages,
     )
     from pretask.data.load import load_data
-    from pretask.data.loader import create_loader
+    from pretask.data.loaders.batches import Batch, Loader
+    from pretask.data.loaders.loader import create_loader
     from pretask.data.sources import SOURCES
-    from pretask.data.splits import hold_out, label_fraction, long_tailed, per_class
-    from pretask.data.splitting import apply_splits
+    from pretask.data.splits.apply import apply_splits
+    from pretask.data.splits.indices import hold_out, label_fraction, long_tailed, per_class
 
 _HOMES = {
-    "apply_splits": "splitting",
-    "ArrayImages": "images",
-    "Batch": "batches",
-    "Loader": "batches",
-    "create_loader": "loader",
-    "EncodedImages": "images",
-    "FileImages": "images",
-    "ImageData": "images",
-    "ImageStore": "images",
-    "LabelledImages": "images",
+    "apply_splits": "splits.apply",
+    "ArrayImages": "images.containers",
+    "Batch": "loaders.batches",
+    "Loader": "loaders.batches",
+    "create_loader": "loaders.loader",
+    "EncodedImages": "images.containers",
+    "FileImages": "images.containers",
+    "ImageData": "images.containers",
+    "ImageStore": "images.containers",
+    "LabelledImages": "images.containers",
     "load_data": "load",
     "SOURCES": "sources",
-    "hold_out": "splits",
-    "label_fraction": "splits",
-    "long_tailed": "splits",
-    "per_class": "splits",
+    "hold_out": "splits.indices",
+    "label_fraction": "splits.indices",
+    "long_tailed": "splits.indices",
+    "per_class": "splits.indices",
 }
 
 __all__ = [

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 
 import torch
 
-from pretask.data.augment import recommended_augment
-from pretask.data.images import ImageData, LabelledImages
-from pretask.data.memory import decode_into_memory
-from pretask.data.raw import RawData, check_has_images
-from pretask.data.statistics import channel_statistics
-from pretask.data.survey import (
+from pretask.data.images.channel_moments import channel_statistics
+from pretask.data.images.containers import ImageData, LabelledImages, RawData, check_has_images
+from pretask.data.images.survey import (
     Survey,
     all_in_memory,
+    decode_into_memory,
     find_undecodable,
     survey_arrays,
     survey_headers,
@@ -21,6 +19,7 @@ from pretask.data.survey import (
     the_size,
     without_bad,
 )
+from pretask.data.loaders.augmentation import recommended_augment
 from pretask.errors import PretaskError
 
 CHECKED_IMAGES = 2_000

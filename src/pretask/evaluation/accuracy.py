@@ -11,12 +11,11 @@ from torch.nn import functional as F
 
 from pretask.evaluation import metrics
 from pretask.evaluation.base import EVALUATORS
-from pretask.evaluation.predictions import Precision, Predictions, predict
-from pretask.evaluation.split import SplitEvaluator, split_loader
+from pretask.evaluation.predictions import Precision, Predictions, SplitEvaluator, predict, split_loader
 
 if TYPE_CHECKING:
-    from pretask.data.images import ImageData, LabelledImages
-    from pretask.data.loader import Loader
+    from pretask.data.images.containers import ImageData, LabelledImages
+    from pretask.data.loaders.loader import Loader
 
 CONFUSION_CLASSES = 256  # beyond this a matrix is megabytes of JSON; the most confused pairs remain
 

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from pretask.attacks import attacked, create_attack, in_255ths
 from pretask.errors import PretaskError
 from pretask.evaluation.base import EVALUATORS
-from pretask.evaluation.predictions import predict
-from pretask.evaluation.split import SplitEvaluator
+from pretask.evaluation.predictions import SplitEvaluator, predict
 
 if TYPE_CHECKING:
-    from pretask.data.batches import Batch
-    from pretask.data.images import ImageData
-    from pretask.data.loader import Loader
+    from pretask.data.images.containers import ImageData
+    from pretask.data.loaders.batches import Batch
+    from pretask.data.loaders.loader import Loader
 
 SEED = 0
 

@@ -10,7 +10,7 @@ from pretask.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
-    from pretask.data.images import ImageData
+    from pretask.data.images.containers import ImageData
 
 
 class Evaluator(Protocol):

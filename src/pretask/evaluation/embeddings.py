@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from pretask.data import ImageData, LabelledImages
 from pretask.evaluation.knn import FEWER, votes
-from pretask.evaluation.predictions import predict
-from pretask.evaluation.split import split_loader
+from pretask.evaluation.predictions import predict, split_loader
 from pretask.pretraining import Objective, collapse_warning, effective_rank, spread
 from pretask.training.display import say
 

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from pretask.errors import PretaskError
 from pretask.evaluation import metrics
-from pretask.evaluation.predictions import embed
-from pretask.evaluation.split import SplitEvaluator, split_images
+from pretask.evaluation.predictions import SplitEvaluator, embed, split_images
 
 if TYPE_CHECKING:
-    from pretask.data.images import ImageData
+    from pretask.data.images.containers import ImageData
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,18 +1,21 @@
-"""Few-shot episodes on frozen features: new tasks of a few classes, each learned from a few images."""
+"""Episodes of a few classes: on frozen features, and of a method trained by episodes."""
 
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretask.data.episodes import EpisodeSize, draw_episode, rows_by_class
+from pretask.data import ImageData
+from pretask.data.loaders.episodes import EpisodeSize, draw_episode, rows_by_class
 from pretask.evaluation.base import EVALUATORS
 from pretask.evaluation.features import FeatureBank, FeatureEvaluator
-from pretask.methods.episodic import nearest_mean, ridge_scores
+from pretask.evaluation.predictions import predict, split_loader
+from pretask.methods.episodic import EpisodicMethod, nearest_mean, ridge_scores
 from pretask.statistics import mean_std
 
 WAYS = 5
@@ -111,3 +114,67 @@ def _queries(labels: Tensor, shots: int) -> int:
     if len(counts) < WAYS:
         return QUERIES
     return max(1, min(QUERIES, int(counts[WAYS - 1]) - shots))
+
+
+_EPISODES_AT_ONCE = 50
+
+
+class EpisodeJudge:
+    """Judges a method by episodes of a data set's classes; the same ones whatever the method.
+
+    Args:
+        data: its `train` images are drawn from.
+        size: of an episode.
+        episodes: how many.
+        seed: of the draws.
+        device: where images go through the network.
+
+    Raises:
+        PretaskError: the data has too few classes or images for an episode.
+    """
+
+    def __init__(
+        self, data: ImageData, size: EpisodeSize, episodes: int, seed: int, device: torch.device
+    ) -> None:
+        self.data, self.size, self.device = data, size, device
+        self.drawn = draw_episodes(data.train.labels, size, episodes, seed)
+        self.protocol = (
+            f"episodes/1: {episodes} of {size.ways} classes, {size.shots} images to learn from and {size.queries} to "
+            f"judge by of each, unaugmented, seed {seed}; mean of episodes with a 95 % interval"
+        )
+
+    def __call__(self, method: EpisodicMethod, inference: str) -> dict[str, Any]:
+        """Return "top1" (the mean over episodes), "half_interval", and "episodes", the accuracy of each."""
+        features = self._features(method)
+        accuracies: list[float] = []
+        with torch.no_grad():
+            for block in torch.split(self.drawn, _EPISODES_AT_ONCE):
+                scores = method.answers(features[block].to(self.device), inference)
+                accuracies += right_of_each(scores, self.size.ways).tolist()
+        mean, half = mean_and_half_interval(accuracies)
+        return {"top1": mean, "half_interval": half, "episodes": accuracies}
+
+    def _features(self, method: EpisodicMethod) -> Tensor:
+        """Return the features of all views of each image, [n, M, D]."""
+        views = _Views(method)
+        loader = split_loader(
+            views,
+            self.data.train,
+            image_size=self.data.image_size,
+            batch_size=max(16, 256 // method.views),
+            device=self.device,
+        )
+        with closing(loader):
+            rows = predict(views, loader).logits
+        return rows.view(len(rows), method.views, -1)
+
+
+class _Views(nn.Module):
+    """Images → the features of their views, side by side."""
+
+    def __init__(self, method: EpisodicMethod) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.method.encoder.views(images).reshape(len(images), -1)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pretask.data import FileImages, LabelledImages
-from pretask.data.decode import UnreadableImageError
-from pretask.data.fitting import enough, fit
-from pretask.data.images import ImageStore
+from pretask.data.images.containers import ImageStore
+from pretask.data.images.decode import UnreadableImageError
+from pretask.data.images.fitting import enough, fit
 from pretask.errors import PretaskError
 
 

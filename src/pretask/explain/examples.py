@@ -11,11 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretask.data.fitting import enough, fit
-from pretask.evaluation.predictions import predict
-from pretask.evaluation.split import split_loader
-from pretask.explain.canvas import CELL, new_figure, save, show_image
-from pretask.explain.parts import PARTS, Scene
+from pretask.data.images.fitting import enough, fit
+from pretask.evaluation.predictions import predict, split_loader
+from pretask.explain.parts import CELL, PARTS, Scene, new_figure, save, show_image
 
 
 @dataclass(frozen=True, eq=False)

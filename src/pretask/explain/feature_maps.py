@@ -10,8 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from torch import Tensor
 
-from pretask.explain.canvas import new_figure, save
-from pretask.explain.parts import PARTS, Scene
+from pretask.explain.parts import PARTS, Scene, new_figure, save
 from pretask.explain.projections import Separation, pca, tsne
 
 _LEGEND_CLASSES = 20

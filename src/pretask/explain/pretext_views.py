@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from pretask.documents import read_yaml
-from pretask.explain.canvas import CELL, new_figure, save, show_image
-from pretask.explain.parts import PARTS, Scene
+from pretask.explain.parts import CELL, PARTS, Scene, new_figure, save, show_image
+from pretask.io.documents import read_yaml
 from pretask.pretexts import Pretext, create_pretexts
 
 MOST_VIEWS = 8

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretask.errors import PretaskError
-from pretask.evaluation.run_data import for_heads, read_data
+from pretask.evaluation.run import for_heads, read_data
 from pretask.explain.chosen import named_pictures
 from pretask.explain.parts import PARTS, Scene
-from pretask.files import make_folder
+from pretask.io.documents import write_sealed
+from pretask.io.files import make_folder
 from pretask.methods import ModelCard, no_head, read_card
 from pretask.reports import write_run_report
 from pretask.reports.explanations import FOLDER
-from pretask.sealed import write_sealed
 from pretask.training.device import prepare_host, resolve_device
 
 DEFAULT_PARTS = ("gradcam", "examples", "pretexts", "tsne", "pca")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pretask.export.formats import FORMATS, load_model
-from pretask.export.hub import local_folder, push
-from pretask.export.writing import export_model
+from pretask.export.writing import export_model, local_folder, push
 
 __all__ = ["FORMATS", "export_model", "load_model", "local_folder", "push"]

@@ -8,8 +8,8 @@ from typing import Any
 from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import ModelCardData
 
+from pretask.config.files import load_config
 from pretask.methods import ModelCard
-from pretask.training.config_files import load_config
 
 _USE = {
     "safetensors": """\

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretask.documents import one_line
 from pretask.errors import PretaskError, unknown_name
 from pretask.export import onnx_model, program
 from pretask.export.program import example
-from pretask.files import write_json
+from pretask.io.documents import one_line
+from pretask.io.files import write_json
 from pretask.methods import Classifier, ModelCard, load_classifier, read_card, save_model
 
 Write = Callable[[Path, Classifier, ModelCard], None]

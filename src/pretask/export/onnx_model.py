@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pretask.errors import MissingExtra, PretaskError
 from pretask.export.program import example, trace
-from pretask.files import write_atomically
+from pretask.io.files import write_atomically
 from pretask.methods import Classifier, ModelCard
 
 FILE = "model.onnx"

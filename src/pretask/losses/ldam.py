@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretask.losses.base import ClassificationLoss, as_probabilities
-from pretask.losses.counts import positive_counts
 from pretask.losses.factory import LOSSES
 from pretask.losses.options import DEFAULTS, LossOptions
+from pretask.losses.reweighting import positive_counts
 
 
 @LOSSES.register("ldam")

@@ -13,9 +13,8 @@ from pretask.backbones import Backbone
 from pretask.errors import unknown_name
 from pretask.losses import ClassificationLoss, LossFactory, create_head, create_loss
 from pretask.methods.classifier import Classifier, Head
-from pretask.methods.encoder import Encoder
+from pretask.methods.encoder import Encoder, Normalize
 from pretask.methods.gate import GateOptions
-from pretask.methods.normalize import Normalize
 from pretask.methods.trainee import Trainee
 from pretask.pretexts import Pretext, create_pretexts
 

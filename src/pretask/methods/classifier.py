@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from pretask.backbones import Backbone
 from pretask.losses import CosineLinear
-from pretask.methods.encoder import Encoder
-from pretask.methods.normalize import Normalize
+from pretask.methods.encoder import Encoder, Normalize
 
 Head = nn.Linear | CosineLinear
 Reading = Literal["plain", "first", "mean", "joint", "columns"]

@@ -12,8 +12,7 @@ from pretask.backbones import Backbone
 from pretask.errors import PretaskError, unknown_name
 from pretask.methods.base import accuracy
 from pretask.methods.classifier import aggregate_joint
-from pretask.methods.encoder import Encoder
-from pretask.methods.normalize import Normalize
+from pretask.methods.encoder import Encoder, Normalize
 from pretask.methods.trainee import Trainee
 from pretask.pretexts import Pretext
 

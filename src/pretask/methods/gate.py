@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from pretask.distributed.gathering import mean_over_ranks, sum_over_ranks
 from pretask.errors import PretaskError, unknown_name
-from pretask.methods.ranks import mean_over_ranks, sum_over_ranks
 
 GateMode = Literal["frozen", "learned", "uniform", "fixed", "normalised", "aligned"]
 Losses = Callable[[Tensor], Sequence[Tensor]]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from pretask.documents import read_json_object
 from pretask.errors import PretaskError
+from pretask.io.documents import read_json_object
 from pretask.methods.classifier import Reading
 
 FORMAT = 1

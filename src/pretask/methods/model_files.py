@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from pretask.backbones import Backbone, create_backbone
 from pretask.errors import PretaskError, unknown_name
-from pretask.files import write_json
+from pretask.io.files import write_json
+from pretask.io.tensors import DamagedFile, read_tensors, write_tensors
 from pretask.losses import create_head
 from pretask.methods.classifier import Classifier, Head
-from pretask.methods.encoder import Encoder
+from pretask.methods.encoder import Encoder, Normalize
 from pretask.methods.model_card import CARD, ModelCard, read_card
-from pretask.methods.normalize import Normalize
 from pretask.pretexts import Pretext, create_pretexts
-from pretask.tensor_files import DamagedFile, read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
 

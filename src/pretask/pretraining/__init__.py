@@ -1,11 +1,17 @@
 """Objectives of pre-training: what images teach without any label."""
 
-from pretask.pretraining.base import BASES, HeadOptions
-from pretask.pretraining.collapse import collapse_warning, effective_rank, spread
-from pretask.pretraining.factory import create_objective, default_base, objective_names
-from pretask.pretraining.objective import OBJECTIVES, Objective, ObjectiveParts
-from pretask.pretraining.strengths import STRENGTHS, get_strength, recommended_strength
-from pretask.pretraining.trimix_options import TriMixOptions
+from pretask.pretraining.bases import BASES, HeadOptions
+from pretask.pretraining.embedding import collapse_warning, effective_rank, spread
+from pretask.pretraining.mixing import TriMixOptions
+from pretask.pretraining.objective import (
+    OBJECTIVES,
+    Objective,
+    ObjectiveParts,
+    create_objective,
+    default_base,
+    objective_names,
+)
+from pretask.pretraining.views import STRENGTHS, get_strength, recommended_strength
 
 __all__ = [
     "BASES",

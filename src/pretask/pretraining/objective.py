@@ -2,25 +2,68 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from pretask.backbones import Backbone
-from pretask.errors import PretaskError
-from pretask.methods.encoder import Encoder
-from pretask.methods.normalize import Normalize
+from pretask.errors import PretaskError, unknown_name
+from pretask.methods.encoder import Encoder, Normalize
 from pretask.methods.trainee import Trainee
-from pretask.pretraining.average import MovingAverage
-from pretask.pretraining.base import HeadOptions, create_base
-from pretask.pretraining.collapse import spread
-from pretask.pretraining.embedding import Embedding
-from pretask.pretraining.strengths import Strength
-from pretask.pretraining.trimix_options import TriMixOptions
-from pretask.pretraining.views import RandomViews
+from pretask.pretraining.bases import BASES, HeadOptions, create_base
+from pretask.pretraining.embedding import Embedding, spread
+from pretask.pretraining.mixing import TriMixOptions
+from pretask.pretraining.views import RandomViews, Strength
 from pretask.registry import Registry
+
+
+class MovingAverage(nn.Module):
+    """A copy of modules that follows them: w ← m·w + (1 − m)·w_online, without gradient.
+
+    m rises from its start to 1 along a cosine over the training (Grill et al. 2020, section 3.3). Statistics of
+    normalisation are the copy's own.
+
+    Args:
+        online: modules that are called one after the other.
+        start: m at the beginning, 0 ≤ m < 1.
+    """
+
+    momentum: Tensor
+
+    def __init__(self, online: tuple[nn.Module, ...], start: float) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(copy.deepcopy(module) for module in online)
+        for weight in self.parameters():
+            weight.requires_grad_(False)
+        self.start = start
+        self.register_buffer("momentum", torch.tensor(start), persistent=False)
+
+    def set_progress(self, fraction: float) -> None:
+        """Set m for a share of the training that is done, 0 … 1."""
+        self.momentum.fill_(1 - (1 - self.start) * (math.cos(math.pi * fraction) + 1) / 2)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.no_grad()
+    def follow(self, online: tuple[nn.Module, ...]) -> None:
+        """Take one step towards the modules."""
+        leaders = list(chain.from_iterable(module.parameters() for module in online))
+        weight = (1 - self.momentum).to(leaders[0].dtype)
+        for mine, theirs in zip(self.parameters(), leaders, strict=True):
+            mine.lerp_(theirs, weight)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the last stage makes of `x`."""
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
 
 FORWARD_SHARE = 1 / 3
 """Of a forward and backward pass, what the forward pass takes."""
@@ -166,3 +209,48 @@ def _check_target(kind: str, parts: ObjectiveParts) -> None:
             f"a moving average with momentum {parts.target_momentum:g} is not possible: "
             "type --target-momentum with a number from 0 to below 1"
         )
+
+
+@OBJECTIVES.register("plain")
+class Plain(Objective):
+    """The base alone: two views of each image are drawn together."""
+
+    def objective(self, first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the base's loss; see `Objective.objective`."""
+        one, other = self.embed(first), self.embed(second)
+        return {"loss": self.base.pair(one, other)}, one.projected
+
+
+_PLAIN = "plain"
+
+
+def objective_names() -> list[str]:
+    """Return the names that `create_objective` knows: bases alone first."""
+    return [*BASES.names(), *(name for name in OBJECTIVES.names() if name != _PLAIN)]
+
+
+def default_base(name: str) -> str:
+    """Return the base that an objective has where none is given; of a base alone, that base.
+
+    Raises:
+        PretaskError: an unknown name.
+    """
+    return name if name in BASES.names() else _mixing(name).default_base
+
+
+def create_objective(name: str, parts: ObjectiveParts) -> Objective:
+    """Return an objective; the name of a base is that base alone.
+
+    Raises:
+        PretaskError: an unknown name, or parts that do not suit the objective.
+        MissingExtra: `lightly` or `kornia` is not installed.
+    """
+    if name in BASES.names():
+        return Plain(replace(parts, base=name))
+    return _mixing(name)(parts)
+
+
+def _mixing(name: str) -> type[Objective]:
+    if name not in objective_names():
+        raise unknown_name("pre-training method", name, objective_names())
+    return OBJECTIVES.get(name)

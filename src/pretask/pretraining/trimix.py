@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretask.pretraining.embedding import Embedding, distance, moments
-from pretask.pretraining.mixing import Shares, draw_shares
+from pretask.pretraining.mixing import Shares, TriMixOptions, draw_shares
 from pretask.pretraining.objective import OBJECTIVES, Objective, ObjectiveParts
-from pretask.pretraining.trimix_options import TriMixOptions
 
 
 @OBJECTIVES.register("trimix")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pretask.errors import PretaskError
+from pretask.io.documents import read_sealed
 from pretask.reports import html
 from pretask.reports.html import Html, tag
-from pretask.sealed import read_sealed
 
 FOLDER = "explain"
 ROOM = 3_300_000

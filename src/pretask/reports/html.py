@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from pretask.files import write_atomically
+from pretask.io.files import write_atomically
 
 NOTHING = "–"
 VOID = ("img", "input")

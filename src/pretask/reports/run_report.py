@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pretask.documents import read_json_object, read_yaml
 from pretask.errors import PretaskError
+from pretask.io.documents import read_json_object, read_yaml
 from pretask.reports import curves, html
 from pretask.reports.explanations import explanations
 from pretask.reports.figures import series_swatch

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from pretask import experiment
+from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.evaluation.accuracy import Accuracy
 from pretask.reports import write_study_report
@@ -21,7 +22,6 @@ from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 from pretask.studies.work import work_of
 from pretask.training.build import build_data, split_data
-from pretask.training.config import RunConfig
 
 
 def compare(

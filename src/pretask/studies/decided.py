@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pretask.documents import read_json_object
-from pretask.files import write_json
+from pretask.config.files import C, override
+from pretask.io.documents import read_json_object
+from pretask.io.files import write_json
 from pretask.studies.execution import Execution
 from pretask.studies.trials import LOCKS, held
-from pretask.training.config_files import C, override
 from pretask.training.device import resolve_device, resolve_precision
 
 FILE = "decided.json"

@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from pretask.errors import Interrupted
-from pretask.files import make_folder
-from pretask.redaction import without_secrets
+from pretask.io.files import make_folder
+from pretask.io.redaction import without_secrets
 from pretask.studies.executors.base import Executor
 from pretask.studies.trials import Answer, Trial
 from pretask.studies.view import StudyView

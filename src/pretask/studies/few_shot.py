@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from rich.console import Console
 
 from pretask import few_shot_run
+from pretask.config.episodes import FewShotConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.score_study import ScoreStudy
 from pretask.studies.scores import Scored, score_rows
 from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 from pretask.training.build_episodes import build_class_split, build_episodic
-from pretask.training.episodes_config import FewShotConfig
 
 
 def compare_few_shot(

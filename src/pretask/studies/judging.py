@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretask import experiment
+from pretask.config.files import from_flat, override, to_flat
+from pretask.config.pretraining import PretrainConfig
+from pretask.config.sections import RunConfig
 from pretask.errors import PretaskError
 from pretask.evaluation.run import FEATURES, evaluate_run, uses_features
+from pretask.io.documents import read_sealed, write_sealed
 from pretask.methods import read_card
-from pretask.sealed import read_sealed, write_sealed
-from pretask.training.config import RunConfig
-from pretask.training.config_files import from_flat, override, to_flat
-from pretask.training.pretrain_config import PretrainConfig
 from pretask.training.run_folder import RunFolder
 
 Metric = Literal["top1", "balanced"]

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pretask.config.episodes import EpisodesConfig, FewShotConfig
+from pretask.config.files import AnyConfig
+from pretask.config.pretraining import PretrainConfig, PretrainingConfig
+from pretask.config.sections import BackboneConfig, MethodConfig, OptimConfig, RunConfig
 from pretask.errors import unknown_name
 from pretask.methods import METHODS
 from pretask.pretraining import objective_names
-from pretask.training.config import BackboneConfig, MethodConfig, OptimConfig, RunConfig
-from pretask.training.config_files import AnyConfig
-from pretask.training.episodes_config import EpisodesConfig, FewShotConfig
-from pretask.training.pretrain_config import PretrainConfig, PretrainingConfig
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pretask.config.files import AnyConfig, C, override
 from pretask.errors import PretaskError
 from pretask.studies.variants import Variant
-from pretask.training.config_files import AnyConfig, C, override
 
 EQUAL_EPOCHS = "equal-epochs"
 EQUAL_STEPS = "equal-steps"

@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 from rich.console import Console
 
 from pretask import experiment, pretraining_run
+from pretask.config.files import override, to_flat
+from pretask.config.pretraining import PretrainConfig
+from pretask.config.ranges import check_ranges
 from pretask.pretraining_run import save_untrained
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.judging import Asked, Judging, head_score
@@ -20,10 +23,7 @@ from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 from pretask.training.build import build_data
 from pretask.training.build_pretraining import build_objective, resolve_pretraining
-from pretask.training.config_files import override, to_flat
 from pretask.training.device import resolve_device
-from pretask.training.pretrain_config import PretrainConfig
-from pretask.training.ranges import check_ranges
 from pretask.training.run_folder import RunFolder
 
 RANDOM, SUPERVISED = "random", "supervised"

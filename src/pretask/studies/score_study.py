@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
+from pretask.config.files import C
 from pretask.reports.score_report import write_score_report
 from pretask.studies.score_table import markdown_scores, print_scores
 from pretask.studies.study import Study
-from pretask.training.config_files import C
 
 
 class ScoreStudy(Study[C]):

@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Generic
 
 from rich.console import Console
 
+from pretask.config.files import C, override
+from pretask.config.ranges import check_ranges
 from pretask.errors import PretaskError
-from pretask.files import write_atomically
-from pretask.sealed import write_sealed
+from pretask.io.documents import write_sealed
+from pretask.io.files import write_atomically
 from pretask.studies.decided import decide_precision
 from pretask.studies.execute import execute
 from pretask.studies.execution import Execution
@@ -21,9 +23,7 @@ from pretask.studies.summary import curve
 from pretask.studies.trials import LOCKS, Results, Trial
 from pretask.studies.variants import Variant, parse_variants
 from pretask.training.build import fix_version
-from pretask.training.config_files import C, override
 from pretask.training.device import hardware, resolve_device
-from pretask.training.ranges import check_ranges
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
 
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from filelock import FileLock, Timeout
 
-from pretask.data.progress import without_bars
+from pretask.data.parallel import without_bars
 from pretask.errors import Interrupted, PretaskError
 
 LOCKS = ".locks"

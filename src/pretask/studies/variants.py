@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_origin
 
-from pretask.documents import parse_yaml
+from pretask.config.files import AnyConfig, C, config_types, override
+from pretask.config.sections import RunConfig
 from pretask.errors import PretaskError
+from pretask.io.documents import parse_yaml
 from pretask.methods import METHODS
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.studies.kinds import kind_of
-from pretask.training.config import RunConfig
-from pretask.training.config_files import AnyConfig, C, config_types, override
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pretask.config.files import load_any_config
 from pretask.errors import PretaskError
 from pretask.studies.trials import Trial
-from pretask.training.config_files import load_any_config
 from pretask.training.display import say
 from pretask.training.run_folder import RunFolder
 

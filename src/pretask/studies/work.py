@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pretask.config.files import override
+from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.methods.fixmatch import FixMatch
 from pretask.studies.plan import unit_of
 from pretask.studies.variants import Variant
 from pretask.training.build import build_method, images_per_step, passes_per_image, pretext_names
-from pretask.training.config import RunConfig
-from pretask.training.config_files import override
 
 
 def work_of(config: RunConfig, variants: Sequence[Variant], data: ImageData) -> dict[Variant, float]:

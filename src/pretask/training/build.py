@@ -9,10 +9,15 @@ from pathlib import Path
 import torch
 
 from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
+from pretask.config.episodes import FewShotConfig
+from pretask.config.files import AnyConfig, C, override
+from pretask.config.pretraining import PretrainConfig
+from pretask.config.sections import BackboneConfig, MethodConfig, RunConfig
 from pretask.data import ImageData, LabelledImages, apply_splits, load_data
-from pretask.data.loader import Loader, create_loader
-from pretask.data.paired import pair
+from pretask.data.loaders.loader import Loader, create_loader
+from pretask.data.loaders.paired import pair
 from pretask.data.readers.hub_stream import fixed_source
+from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 from pretask.losses import LossOptions, create_loss
 from pretask.methods import (
@@ -29,15 +34,9 @@ from pretask.methods.base import BatchOf
 from pretask.methods.fixmatch import FixMatch
 from pretask.methods.multi_view import MultiViewMethod
 from pretask.pretexts import create_pretexts
-from pretask.training.adversary import training_attack
-from pretask.training.compilation import resolve_compile
-from pretask.training.config import BackboneConfig, MethodConfig, RunConfig
-from pretask.training.config_files import AnyConfig, C, override
 from pretask.training.device import resolve_precision
-from pretask.training.distributed import found_by_first
-from pretask.training.episodes_config import FewShotConfig
-from pretask.training.pretrain_config import PretrainConfig
-from pretask.training.resolution import check_low_resolution, low_resolution
+from pretask.training.preparation import check_low_resolution, low_resolution, training_attack
+from pretask.training.step import resolve_compile
 
 
 def build_data(config: AnyConfig) -> ImageData:

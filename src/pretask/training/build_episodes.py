@@ -5,21 +5,21 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from pretask.data.class_split import ClassSplit, load_class_split
-from pretask.data.episodes import EpisodeSchedule, EpisodeSize
-from pretask.data.loader import Loader, create_loader
+from pretask.config.episodes import FewShotConfig
+from pretask.config.files import override
+from pretask.config.sections import SessionConfig
+from pretask.data.loaders.episodes import EpisodeSchedule, EpisodeSize
+from pretask.data.loaders.loader import Loader, create_loader
+from pretask.data.splits.classes import ClassSplit, load_class_split
 from pretask.errors import PretaskError
 from pretask.methods import ModelCard
 from pretask.methods.episodic import EpisodicMethod
 from pretask.pretexts import Pretext, create_pretexts
 from pretask.training.build import backbone_name, build_backbone, split_seed
-from pretask.training.compilation import resolve_compile
-from pretask.training.config import SessionConfig
-from pretask.training.config_files import override
 from pretask.training.device import resolve_precision
-from pretask.training.episodes_config import FewShotConfig
 from pretask.training.header import machine_line
 from pretask.training.optim import training_length
+from pretask.training.step import resolve_compile
 
 
 def build_class_split(config: FewShotConfig) -> ClassSplit:

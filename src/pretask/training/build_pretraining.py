@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from pretask.config.files import override
+from pretask.config.pretraining import PretrainConfig
 from pretask.data import ImageData
-from pretask.data.augment import get_recipe
+from pretask.data.loaders.augmentation import get_augmentation
 from pretask.errors import PretaskError
 from pretask.methods import ModelCard
 from pretask.pretraining import (
@@ -19,10 +21,8 @@ from pretask.pretraining import (
     recommended_strength,
 )
 from pretask.training.build import backbone_name, build_backbone
-from pretask.training.compilation import resolve_compile
-from pretask.training.config_files import override
 from pretask.training.device import resolve_precision
-from pretask.training.pretrain_config import PretrainConfig
+from pretask.training.step import resolve_compile
 
 
 def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.device) -> PretrainConfig:
@@ -48,7 +48,7 @@ def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.d
             "type --selection last, or nothing"
         )
     asked = config.pretraining
-    mirrors = get_recipe(data.augment).flip
+    mirrors = get_augmentation(data.augment).flip
     return override(
         config,
         augment="none",

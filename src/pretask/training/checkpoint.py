@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pretask.distributed.sharding import shared_like
 from pretask.errors import PretaskError
-from pretask.tensor_files import DamagedFile, read_tensors, write_tensors
-from pretask.training.sharding import shared_like
+from pretask.io.tensors import DamagedFile, read_tensors, write_tensors
 
 _TREE = "tree"
 

@@ -7,19 +7,19 @@ import math
 import torch
 from accelerate import Accelerator
 
+from pretask.config.files import AnyConfig
+from pretask.config.pretraining import PretrainConfig
+from pretask.config.sections import RunConfig, SessionConfig
 from pretask.data import ImageData
-from pretask.data.augment import get_recipe
-from pretask.data.loader import Loader
+from pretask.data.loaders.augmentation import get_augmentation
+from pretask.data.loaders.loader import Loader
 from pretask.methods import Method
 from pretask.methods.fixmatch import FixMatch
 from pretask.pretexts import Pretext
 from pretask.pretraining import Objective
 from pretask.training.build import images_per_step
-from pretask.training.config import RunConfig, SessionConfig
-from pretask.training.config_files import AnyConfig
 from pretask.training.optim import training_length
-from pretask.training.pretrain_config import PretrainConfig
-from pretask.training.resolution import low_resolution
+from pretask.training.preparation import low_resolution
 
 FEW_STEPS = 8
 SMALLEST_BATCH = 16
@@ -119,12 +119,12 @@ def machine_line(
 
 
 def _hidden_label(config: RunConfig, pretext: Pretext) -> str:
-    recipe = get_recipe(config.data.augment)
-    hiding = [part for part in sorted(pretext.hidden_by) if getattr(recipe, part)]
+    augmentation = get_augmentation(config.data.augment)
+    hiding = [part for part in sorted(pretext.hidden_by) if getattr(augmentation, part)]
     if not hiding:
         return ""
     return (
-        f"augmentation {recipe.name} makes the changes of pretext {pretext.name} at random, "
+        f"augmentation {augmentation.name} makes the changes of pretext {pretext.name} at random, "
         f"which hides its label: type an --augment without {hiding[0]}"
     )
 

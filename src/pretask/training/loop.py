@@ -19,20 +19,18 @@ from accelerate.utils import gather_object
 from rich.console import Console
 from torch import Tensor, nn
 
-from pretask.data.loader import Loader
+from pretask.config.files import AnyConfig
+from pretask.config.sections import SessionConfig
+from pretask.data.loaders.loader import Loader
+from pretask.distributed.processes import Agreement
 from pretask.errors import Interrupted, PretaskError
-from pretask.training.compilation import compile_method
-from pretask.training.config import SessionConfig
-from pretask.training.config_files import AnyConfig
+from pretask.io.signals import stop_requests
 from pretask.training.display import Display, say
-from pretask.training.distributed import Agreement
-from pretask.training.gradient import add_gradient
-from pretask.training.meter import Meter
 from pretask.training.optim import lr_schedule, set_lr, training_length
 from pretask.training.profiling import StepProfile
 from pretask.training.run_folder import RunFolder
-from pretask.training.signals import stop_requests
 from pretask.training.snapshot import Position, restore_snapshot, save_snapshot
+from pretask.training.step import Meter, add_gradient, compile_method
 from pretask.training.weights import T, place_weights
 
 Prepare = Callable[[T, Tensor, Tensor], tuple[Tensor, Tensor]]

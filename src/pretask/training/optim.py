@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from pretask.config.sections import OptimConfig
 from pretask.errors import PretaskError
-from pretask.training.config import OptimConfig
 
 if TYPE_CHECKING:
     from timm.utils.model_ema import ModelEmaV3

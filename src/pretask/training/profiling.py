@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from pretask.data.batches import Batch
-from pretask.files import write_atomically
+from pretask.data.loaders.batches import Batch
+from pretask.io.files import write_atomically
 
 FOLDER = "profile"
 PHASES = ("batch", "forward", "backward", "update")

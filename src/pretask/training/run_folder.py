@@ -12,13 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pretask.config.files import AnyConfig, C, load_any_config, merge_for_resume, save_config
+from pretask.config.sections import SessionConfig
 from pretask.errors import PretaskError
-from pretask.files import make_folder, remove_unfinished, unwritable, write_atomically, write_json
-from pretask.redaction import arguments_without_secrets
-from pretask.sealed import read_sealed
+from pretask.io.documents import read_sealed
+from pretask.io.files import make_folder, remove_unfinished, unwritable, write_atomically, write_json
+from pretask.io.redaction import arguments_without_secrets
 from pretask.training.checkpoint import Checkpoints
-from pretask.training.config import SessionConfig
-from pretask.training.config_files import AnyConfig, C, load_any_config, merge_for_resume, save_config
 
 _PACKAGES = ("pretask", "torch", "torchvision", "timm", "accelerate")
 

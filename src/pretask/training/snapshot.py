@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 
 from pretask.errors import PretaskError
 from pretask.training.checkpoint import Checkpoints
-from pretask.training.meter import Meter
+from pretask.training.step import Meter
 from pretask.training.weights import T, Weights
 
 _PARTS = {"method", "optimizer", "average", "position", "ranks"}

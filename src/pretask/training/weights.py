@@ -14,16 +14,16 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from pretask.config.files import AnyConfig
+from pretask.config.sections import MethodConfig, SessionConfig
+from pretask.distributed.gathering import several_ranks
+from pretask.distributed.processes import share_batch_statistics
+from pretask.distributed.sharding import gathered, load_whole, shard_weights, whole_tensor
 from pretask.errors import PretaskError
 from pretask.methods import Trainee
-from pretask.methods.ranks import several_ranks
 from pretask.pretraining import Objective
 from pretask.training.checkpoint import load_optimizer_state
-from pretask.training.config import MethodConfig, SessionConfig
-from pretask.training.config_files import AnyConfig
-from pretask.training.distributed import share_batch_statistics
 from pretask.training.optim import make_average, make_optimizer
-from pretask.training.sharding import gathered, load_whole, shard_weights, whole_tensor
 
 if TYPE_CHECKING:
     from timm.utils.model_ema import ModelEmaV3

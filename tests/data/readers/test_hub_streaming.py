@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from parquet_shards import noise, numbered, write_shards
-from pretask.data import load_data, streaming
-from pretask.data.loader import create_loader
+from pretask.data import load_data
+from pretask.data.loaders import streaming
+from pretask.data.loaders.loader import create_loader
 from pretask.data.readers import hub_requests
 from pretask.errors import PretaskError
 

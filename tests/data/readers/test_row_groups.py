@@ -14,7 +14,7 @@ import pytest
 import pretask
 from parquet_shards import noise, numbered, write_shards
 from pretask.data import EncodedImages, load_data
-from pretask.data.loader import create_loader
+from pretask.data.loaders.loader import create_loader
 from pretask.data.readers import row_groups
 from pretask.data.readers.row_groups import RowGroups
 from pretask.errors import PretaskError
@@ -129,7 +129,7 @@ import re, sys
 from pathlib import Path
 import pyarrow
 from pretask.data import load_data
-from pretask.data.loader import create_loader
+from pretask.data.loaders.loader import create_loader
 from pretask.data.readers import row_groups
 
 row_groups.OPEN_BYTES = 8 * 2**20

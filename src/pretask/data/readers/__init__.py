@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pretask.data.decode import IMAGE_SUFFIXES
-from pretask.data.raw import RawData
-from pretask.data.readers.folder import read_folder
+from pretask.data.images.containers import RawData
+from pretask.data.images.decode import IMAGE_SUFFIXES
+from pretask.data.readers.folder import is_unlabelled, read_folder, read_unlabelled
 from pretask.data.readers.hub import is_saved_dataset, read_saved_dataset
 from pretask.data.readers.npz import read_npz
-from pretask.data.readers.table import read_tables
-from pretask.data.readers.table_files import find_tables, is_pattern, match_tables
-from pretask.data.readers.unlabelled import is_unlabelled, read_unlabelled
+from pretask.data.readers.table import find_tables, is_pattern, match_tables, read_tables
 from pretask.errors import PretaskError
 
 KINDS = (

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretask.data.images import ArrayImages, LabelledImages
+from pretask.data.images.containers import SPLITS, ArrayImages, LabelledImages, RawData, split_of
 from pretask.data.labels import check_count, encode_labels
-from pretask.data.raw import SPLITS, RawData, split_of
 from pretask.errors import PretaskError
 
 _SHAPES = "(n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3"

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretask.data.blocks import Blocks
-from pretask.data.decode import read_file, unreadable
-from pretask.data.images import LabelledImages
+from pretask.data.images.containers import LabelledImages, RawData
+from pretask.data.images.decode import read_file, unreadable
+from pretask.data.images.stores import Blocks, ByteItems, EncodedImages
 from pretask.data.labels import check_count, encode_labels
-from pretask.data.raw import RawData
-from pretask.data.stores import ByteItems, EncodedImages
 from pretask.errors import PretaskError
 
 _IMAGE_NAMES = ("image", "img", "images", "picture", "photo")

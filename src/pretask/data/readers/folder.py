@@ -1,4 +1,4 @@
-"""A folder of class folders, with or without train, validation and test folders above them."""
+"""Folders of images: a folder for each class, or images without classes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 
 import torch
 
-from pretask.data.decode import IMAGE_SUFFIXES
-from pretask.data.images import FileImages, LabelledImages
+from pretask.data.images.containers import SPLITS, FileImages, LabelledImages, RawData
+from pretask.data.images.decode import IMAGE_SUFFIXES
 from pretask.data.labels import check_same_classes
-from pretask.data.raw import SPLITS, RawData
 from pretask.errors import PretaskError
 
 _SPLITS = {
@@ -177,3 +176,23 @@ def _suffix(name: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith((".", "__MACOSX"))
+
+
+UNLABELLED = "unlabelled"
+"""The name of the one class of a data set without labels."""
+
+
+def is_unlabelled(folder: Path) -> bool:
+    """Whether images lie directly in `folder`, or all in one folder below it."""
+    tree = scan(unwrapped(folder))
+    return "" in tree.classes or len(tree.classes) == 1
+
+
+def read_unlabelled(folder: Path) -> RawData:
+    """Read all images below `folder` as train images of one class."""
+    top = unwrapped(folder)
+    found = scan(top).classes
+    paths = [f"{place}/{name}" if place else name for place, names in found.items() for name in names]
+    labels = torch.zeros(len(paths), dtype=torch.int64)
+    train = LabelledImages(FileImages(top, paths), labels)
+    return RawData(folder.resolve().name, {"train": train}, (UNLABELLED,))

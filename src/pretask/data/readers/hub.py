@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pretask.data.raw import SPLITS, RawData, check_has_images, split_of
+from pretask.data.images.containers import SPLITS, RawData, check_has_images, split_of
 from pretask.data.readers.columns import Column, TableSplit, choose_columns, item_bytes, labelled_tables
 from pretask.errors import MissingExtra, PretaskError
 

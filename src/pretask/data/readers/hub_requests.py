@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from pretask.documents import one_line
 from pretask.errors import PretaskError
+from pretask.io.documents import one_line
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds to wait before each new try."""

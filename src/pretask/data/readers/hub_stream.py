@@ -7,11 +7,10 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from pretask.data.raw import RawData, split_of
+from pretask.data.images.containers import RawData, split_of
 from pretask.data.readers.hub_files import PREFIX, HubAddress, HubFile, parse_address
 from pretask.data.readers.hub_requests import commit_of, list_files, persist
-from pretask.data.readers.table import read_tables
-from pretask.data.readers.table_files import has_wildcard, named_tables, tables_of
+from pretask.data.readers.table import has_wildcard, named_tables, read_tables, tables_of
 from pretask.errors import PretaskError
 
 _AS_PATH = "hf:/"

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pretask.data.memory import physical_memory
-from pretask.data.raw import RawData
+from pretask.data.images.containers import RawData
+from pretask.data.images.survey import physical_memory
 from pretask.data.readers.arrays import read_arrays
-from pretask.documents import one_line
 from pretask.errors import PretaskError
-from pretask.files import check_regular
+from pretask.io.documents import one_line
+from pretask.io.files import check_regular
 
 _KEYS = {"train": "train", "validation": "val", "test": "test"}
 _FAULTS = (

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from pretask.data.blocks import Blocks
-from pretask.data.progress import progress
+from pretask.data.images.stores import Blocks
+from pretask.data.parallel import progress
 from pretask.data.readers.columns import item_bytes
 from pretask.data.readers.hub_files import HubFile
-from pretask.documents import one_line
 from pretask.errors import PretaskError
-from pretask.files import check_regular
+from pretask.io.documents import one_line
+from pretask.io.files import check_regular
 
 T = TypeVar("T")
 U = TypeVar("U")

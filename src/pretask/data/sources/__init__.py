@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pretask.registry import Registry
 
 if TYPE_CHECKING:
-    from pretask.data.raw import RawData
+    from pretask.data.images.containers import RawData
 
 Source = Callable[[Path, bool], "RawData"]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pretask.data.images import FileImages, LabelledImages
-from pretask.data.raw import RawData
+from pretask.data.images.containers import FileImages, LabelledImages, RawData
 from pretask.errors import PretaskError
 
 COLOUR = 3

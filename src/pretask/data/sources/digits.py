@@ -6,10 +6,9 @@ from pathlib import Path
 
 import torch
 
-from pretask.data.images import ArrayImages, LabelledImages
-from pretask.data.raw import RawData
+from pretask.data.images.containers import ArrayImages, LabelledImages, RawData
 from pretask.data.sources import SOURCES
-from pretask.data.splits import hold_out
+from pretask.data.splits.indices import hold_out
 
 TEST_IMAGES = 599
 SPLIT_SEED = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pretask.data.raw import RawData
+from pretask.data.images.containers import RawData
 from pretask.data.readers.folder import scan
 from pretask.data.sources import SOURCES
 from pretask.data.sources._layout import find_layout, from_entries, read_lines

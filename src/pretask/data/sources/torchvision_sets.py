@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pretask.data.images import LabelledImages
+from pretask.data.images.containers import LabelledImages, RawData
 from pretask.data.labels import encode_labels
-from pretask.data.raw import RawData
 from pretask.data.readers.arrays import images_from_array
 from pretask.data.sources import SOURCES
 from pretask.errors import PretaskError

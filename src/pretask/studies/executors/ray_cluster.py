@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from pretask.data.parallel import processors
 from pretask.errors import MissingExtra, PretaskError
-from pretask.files import unwritable
+from pretask.io.files import unwritable
 from pretask.studies.execution import Execution
 from pretask.studies.executors.base import EXECUTORS, Executor
 from pretask.studies.trials import Answer, Trial, make

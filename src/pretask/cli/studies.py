@@ -1,0 +1,131 @@
+"""Commands that train many models and compare them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pretask.cli.app import app, fail_if_runs_failed, open_console
+from pretask.cli.flags import EXECUTION, FewShotFlags, PretrainFlags, RunFlags
+from pretask.studies.execution import ONE_AT_A_TIME, Execution
+
+_DEFAULTS = RunFlags()
+_PRETRAIN_DEFAULTS = PretrainFlags()
+_FEW_SHOT_DEFAULTS = FewShotFlags()
+
+
+@app.command
+def demo(*, seeds: int = 3, runs: str = "demo", jobs: int = 2) -> None:
+    """Compare baseline, da, mt and sla on embedded digits with few labels, and write a report.
+
+    Parameters
+    ----------
+    seeds
+        runs per method
+    runs
+        folder for the study and its report
+    jobs
+        runs at a time
+    """
+    from pretask.studies.demo import run_demo
+
+    run_demo(seeds=seeds, folder=Path(runs), jobs=jobs, console=open_console())
+
+
+@app.command
+def compare(
+    *,
+    methods: tuple[str, ...] = ("baseline", "da", "mt", "sla", "sla-sd"),
+    seeds: int = 3,
+    equal_compute: bool = False,
+    execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
+    settings: RunFlags = _DEFAULTS,
+) -> None:
+    """Compare methods over seeds on the same splits. The same command goes on with a study that was stopped.
+
+    Parameters
+    ----------
+    methods
+        names of methods, each with settings of its own where wanted, as in sla:pretexts=color or
+        gssl:gate=frozen:pretext_weight=0.3; differences are to the baseline
+    seeds
+        runs per method
+    equal_compute
+        also train cheaper methods longer, up to the passes of the dearest one
+    """
+    from pretask.studies.compare import compare as run_study
+
+    config = settings.run_config()
+    fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, execution, console=open_console()))
+
+
+@app.command
+def compare_pretraining(
+    *,
+    methods: tuple[str, ...] = ("simclr", "trimix", "random", "supervised"),
+    protocols: tuple[str, ...] = ("knn", "linear"),
+    label_fractions: tuple[float, ...] = (0.01, 0.1),
+    transfer: tuple[str, ...] = (),
+    tuning: Path | None = None,
+    metric: Literal["top1", "balanced"] = "top1",
+    seeds: int = 3,
+    equal_compute: bool = False,
+    execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
+    settings: PretrainFlags = _PRETRAIN_DEFAULTS,
+) -> None:
+    """Compare pre-trainings over seeds by probes and by fine-tuning. The same command goes on with a stopped study.
+
+    Parameters
+    ----------
+    methods
+        names of pre-trainings, each with settings of its own where wanted, as in trimix:consistency_weight=0;
+        differences are to the first of them. random and supervised are controls: no training, and all labels
+    protocols
+        evaluators on features
+    label_fractions
+        shares of each class's labels to fine-tune with
+    transfer
+        other data to ask the same on
+    tuning
+        YAML file of settings of `pretask train` for fine-tuning and for supervised; data and start are the study's
+    metric
+        what is compared: share of right answers, or the same averaged over classes
+    seeds
+        runs per method
+    equal_compute
+        also train cheaper methods longer, up to the passes of the dearest one
+    """
+    from pretask.io.documents import read_yaml
+    from pretask.studies.judging import Judging, tuning_config
+    from pretask.studies.pretraining import compare_pretraining as run_study
+
+    tuned = tuning_config({} if tuning is None else read_yaml(tuning), str(tuning))
+    judging = Judging(protocols, label_fractions, transfer, tuned, metric)
+    config = settings.pretrain_config()
+    fail_if_runs_failed(run_study(config, methods, judging, seeds, equal_compute, execution, open_console()))
+
+
+@app.command
+def compare_few_shot(
+    *,
+    methods: tuple[str, ...] = ("prototypes", "prototypes:pretexts=rotation"),
+    seeds: int = 3,
+    equal_compute: bool = False,
+    execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
+    settings: FewShotFlags = _FEW_SHOT_DEFAULTS,
+) -> None:
+    """Compare trainings by episodes over seeds, on the same episodes. The same command goes on with a stopped study.
+
+    Parameters
+    ----------
+    methods
+        heads, each with settings of its own where wanted, as in ridge:pretexts=rotation; differences are to the first
+    seeds
+        runs per method
+    equal_compute
+        also train cheaper methods longer, up to the passes of the dearest one
+    """
+    from pretask.studies.few_shot import compare_few_shot as run_study
+
+    config = settings.few_shot_config()
+    fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, execution, open_console()))

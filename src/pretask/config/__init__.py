@@ -1,0 +1,1 @@
+"""Configurations: sections of keys, their files, published recipes."""

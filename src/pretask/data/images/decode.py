@@ -1,0 +1,189 @@
+"""From the bytes of an image file to a uint8 tensor, and the facts that its header tells."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from pretask.errors import PretaskError
+from pretask.io.files import check_regular
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+)
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read, whatever a file is called. Others are not tried: for some, Pillow would start other programs."""
+MAX_BYTES = 2**30
+"""Of an image file."""
+MAX_PIXELS = 2 * 89_478_485
+"""Of an image, where Pillow too refuses by default: a small file can tell of a picture that fills the memory."""
+
+_GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
+_TURNED_BY_EXIF = frozenset((5, 6, 7, 8))  # orientations that swap height and width
+_EXIF_ORIENTATION = 0x0112
+_DECODE_FAULTS = (
+    OSError,
+    SyntaxError,  # what Pillow raises for a broken PNG chunk
+    TypeError,  # … and for a number of another kind in a TIFF's directory
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Height and width as seen upright, and 1 or 3 channels."""
+
+    height: int
+    width: int
+    channels: int
+
+
+class UnreadableImageError(PretaskError):
+    """An image that cannot be opened or decoded; the message names it."""
+
+    what: str = "an image"
+    reason: str = ""
+
+
+def unreadable(what: str, reason: object) -> UnreadableImageError:
+    """Return the error for the image called `what`."""
+    error = UnreadableImageError(
+        f"cannot read {what} ({_plain(reason)}): repair or remove it, or type --skip-bad to leave it out"
+    )
+    error.what, error.reason = what, _plain(reason)
+    return error
+
+
+def _plain(reason: object) -> str:
+    if isinstance(reason, UnidentifiedImageError):  # Pillow's message holds a memory address
+        return "no known image format"
+    return str(reason).split("\n", 1)[0].rstrip(". ") or type(reason).__name__
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """Return the content of an image file.
+
+    Raises:
+        UnreadableImageError: no such file, one that is no regular file, or one of more than `MAX_BYTES`.
+    """
+    try:
+        _check_file(path)
+        return path.read_bytes()
+    except (OSError, ValueError) as fault:  # ValueError: a path that no file can have
+        raise unreadable(what, getattr(fault, "strerror", None) or fault) from fault
+
+
+def read_header(source: Path | bytes, what: str) -> Header:
+    """Return size and channels without decoding the pixels.
+
+    Raises:
+        UnreadableImageError: `source` is no image; the message names `what`.
+    """
+    stream: Path | BinaryIO = source if isinstance(source, Path) else io.BytesIO(source)
+    try:
+        if isinstance(source, Path):
+            _check_file(source)
+        with _open(stream) as image:
+            width, height = image.size
+            if _orientation(image) in _TURNED_BY_EXIF:
+                width, height = height, width
+            return Header(height, width, _own_channels(image))
+    except _DECODE_FAULTS as fault:
+        raise unreadable(what, fault) from fault
+
+
+def decode(
+    encoded: bytes, channels: int | None, what: str, at_least: tuple[int, int] | None = None
+) -> Tensor:
+    """Decode one image file.
+
+    Args:
+        encoded: a file's content, in one of `FORMATS`.
+        channels: 1, 3, or None for the image's own (grey modes 1, everything else 3; alpha is dropped).
+        what: how the image is called in an error.
+        at_least: (height, width) that is enough: a JPEG is decoded at a half, a quarter or an eighth of its size
+            where neither side falls below it, which is several times faster. None for the full size.
+
+    Returns:
+        uint8 tensor [C, H, W], turned upright as its EXIF data say.
+
+    Raises:
+        UnreadableImageError: the bytes are no image, end too early, or tell of more than `MAX_PIXELS`.
+    """
+    try:
+        with _open(io.BytesIO(encoded)) as image:
+            if at_least is not None:
+                _reduce(image, at_least)
+            return _to_tensor(image, channels)
+    except _DECODE_FAULTS as fault:
+        raise unreadable(what, fault) from fault
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what would never end, such as a pipe, or could fill the memory."""
+    size = check_regular(path).st_size
+    if size > MAX_BYTES:
+        raise OSError(f"it has {size:,} bytes, more than {MAX_BYTES:,}")
+
+
+def _open(stream: Path | BinaryIO) -> Image.Image:
+    image = Image.open(stream, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise OSError(f"it has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
+    return image
+
+
+def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
+    wanted = channels or _own_channels(image)
+    # Pillow's exif_transpose copies even an image that is upright.
+    upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+    eight_bit = _eight_bit(upright)
+    if eight_bit.mode == "P" and "transparency" in eight_bit.info:
+        eight_bit = eight_bit.convert("RGBA")
+    mode = "L" if wanted == 1 else "RGB"
+    pixels = np.array(eight_bit if eight_bit.mode == mode else eight_bit.convert(mode))
+    channels_first = pixels[None] if wanted == 1 else pixels.transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(channels_first))
+
+
+def _reduce(image: Image.Image, at_least: tuple[int, int]) -> None:
+    """Choose the smallest size at which the format can decode and that is at least (height, width), upright."""
+    height, width = reversed(at_least) if _orientation(image) in _TURNED_BY_EXIF else at_least
+    image.draft(None, (width, height))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation that stands before the pixels, 1 where there is none."""
+    if (
+        image.format == "PNG" and "exif" not in image.info
+    ):  # here Pillow would decode all pixels to look behind
+        return 1
+    return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip it."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+
+
+def _own_channels(image: Image.Image) -> int:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    return 1 if image.mode in _GREY_MODES else 3

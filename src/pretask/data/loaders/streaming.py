@@ -1,0 +1,278 @@
+"""Images read and augmented by worker processes, ahead of the step."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.util import get_temp_dir
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import v2
+
+from pretask.data.images.containers import ImageStore, LabelledImages
+from pretask.data.images.fitting import enough, fit, mixed_channels
+from pretask.data.loaders.augmentation import (
+    CROP_RATIO,
+    CROP_SCALE,
+    RANDAUGMENT,
+    Augmentation,
+    padding,
+    seeded,
+)
+from pretask.data.loaders.batches import FILLER, Batch, send, to_pixels
+from pretask.data.loaders.schedule import Schedule, derived_seed
+from pretask.data.parallel import processors
+from pretask.errors import PretaskError
+
+
+def copied_ahead(tensors: Iterator[Tensor], device: torch.device) -> Iterator[Tensor]:
+    """Yield CPU tensors on the device; on a GPU each is copied, on a stream of its own, while the last is in use.
+
+    Args:
+        tensors: pinned, for copies that the host does not wait for.
+        device: where they are wanted.
+    """
+    if device.type != "cuda":
+        yield from (tensor.to(device) for tensor in tensors)
+        return
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    ahead: tuple[Tensor, torch.cuda.Event] | None = None
+    for tensor in tensors:
+        with torch.cuda.stream(stream):
+            coming = tensor.to(device, non_blocking=True), stream.record_event()
+        if ahead is not None:
+            yield _handed_over(*ahead)
+        ahead = coming
+    if ahead is not None:
+        yield _handed_over(*ahead)
+
+
+def _handed_over(tensor: Tensor, copied: torch.cuda.Event) -> Tensor:
+    """Let the current stream wait for the copy, and keep the memory until that stream is done with it."""
+    current = torch.cuda.current_stream(tensor.device)
+    current.wait_event(copied)
+    tensor.record_stream(current)
+    return tensor
+
+
+_LONGEST_FOLDER = 103 - len("/listener-12345678")
+"""Bytes of a folder's name that leave room for a socket's in it: 103 on macOS, 107 on Linux."""
+
+
+class StreamingLoader:
+    """Batches of a split that is decoded and augmented image by image.
+
+    Each image's randomness comes from (seed, epoch, image index) alone: the same crop whatever the number of
+    workers or ranks, and wherever in an epoch the work began. Worker processes persist between epochs.
+
+    Args:
+        split: the images and labels.
+        image_size: (height, width) of a batch.
+        schedule: which images come when.
+        augmentation: the augmentation, by torchvision's transforms; a resized crop sees the original image.
+        workers: processes that read images; 0 reads in this process. At most one per processor is started.
+        channels_last: memory format of the batches.
+    """
+
+    kind = "streaming"
+    nbytes = 0
+
+    def __init__(
+        self,
+        split: LabelledImages,
+        *,
+        image_size: tuple[int, int],
+        schedule: Schedule,
+        augmentation: Augmentation,
+        device: torch.device,
+        workers: int = 4,
+        channels_last: bool = False,
+    ) -> None:
+        self.schedule = schedule
+        self.device = device
+        self.channels_last = channels_last
+        self.batch_size = schedule.batch_size
+        self.num_images = len(split)
+        self._labels = split.labels
+        self._reader = _Reader(split.images, image_size, augmentation, schedule.seed)
+        self._workers = min(workers, processors(), schedule.steps)
+        self._sampler = _EpochSampler()
+        self._source: DataLoader[Any] | None = None
+        self._batches: Iterator[Tensor | _Fault] = iter(())
+        self._epochs_begun = 0
+
+    def __len__(self) -> int:
+        return self.schedule.steps
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches `start`… of an epoch.
+
+        Raises:
+            PretaskError: an image cannot be read, a worker process died, or none can send images from a temporary
+                folder of so long a name.
+            RuntimeError: another epoch was begun meanwhile, or the loader closed.
+        """
+        index, fillers = self.schedule.index(epoch)
+        labels = self._labels[index].masked_fill_(fillers, FILLER)
+        self._begin(epoch, index[start:])
+        for step, images in enumerate(copied_ahead(self._images(len(self) - start), self.device), start):
+            yield Batch(
+                to_pixels(images, self.channels_last),
+                send(labels[step], self.device),
+                send(index[step], self.device),
+            )
+
+    def close(self) -> None:
+        """Stop the worker processes; the next epoch starts new ones."""
+        self._epochs_begun += 1
+        self._batches = iter(())
+        self._source = None  # the last reference: torch stops the workers
+
+    def _begin(self, epoch: int, index: Tensor) -> None:
+        self._epochs_begun += 1
+        self._sampler.ask(epoch, index)
+        if self._source is None:
+            self._source = self._start()
+        with warnings.catch_warnings():
+            # Workers use neither the parent's threads nor its locks, which is what forking can break.
+            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
+            self._batches = iter(self._source)
+
+    def _images(self, count: int) -> Iterator[Tensor]:
+        """Yield the images of the epoch that was begun last, uint8 [B, C, H, W] on the CPU."""
+        mine = self._epochs_begun
+        for _ in range(count):
+            if mine != self._epochs_begun:  # its images are gone
+                raise RuntimeError("this loader began another epoch or was closed: it runs one at a time")
+            yield self._next()
+
+    def _next(self) -> Tensor:
+        try:
+            batch = next(self._batches)
+        except RuntimeError as fault:
+            if "DataLoader worker" not in str(fault):
+                raise
+            self.close()
+            raise PretaskError(
+                "a process that reads images died, most often for want of memory: try fewer --workers, or 0"
+            ) from fault
+        if isinstance(batch, _Fault):
+            raise PretaskError(batch.message)
+        return batch
+
+    def _start(self) -> DataLoader[Any]:
+        if self._workers:
+            _check_sockets()
+        return DataLoader(
+            self._reader,
+            batch_sampler=self._sampler,
+            collate_fn=_as_it_is,
+            num_workers=self._workers,
+            persistent_workers=self._workers > 0,
+            pin_memory=self.device.type == "cuda",
+            multiprocessing_context=_context() if self._workers else None,
+            generator=torch.Generator(),  # else the loader draws from the global one
+        )
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """What a worker sends in place of a batch that it could not read."""
+
+    message: str
+
+
+class _Reader(Dataset[Tensor]):
+    """Reads, augments and stacks one batch; lives in the worker processes."""
+
+    def __init__(
+        self, images: ImageStore, size: tuple[int, int], augmentation: Augmentation, seed: int
+    ) -> None:
+        self.images = images
+        self.size, self.enough = size, enough(size)
+        self.seed = seed
+        self.random = bool(augmentation.crop or augmentation.flip or augmentation.randaugment)
+        self.fits_first = augmentation.crop != "resized"
+        self.transform = _transform(augmentation, size)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, asked: Sequence[tuple[int, int]]) -> Tensor | _Fault:
+        """Return uint8 [B, C, H, W] for a list of (epoch, image index)."""
+        try:
+            return self._stack([self._read(epoch, i) for epoch, i in asked], asked)
+        except PretaskError as fault:
+            return _Fault(str(fault))
+
+    def _read(self, epoch: int, i: int) -> Tensor:
+        image = self.images.read(i, self.enough)
+        if self.fits_first:
+            image = fit(image, self.size)
+        if not self.random:
+            return image
+        with seeded(derived_seed("image", self.seed, epoch, i)):
+            changed: Tensor = self.transform(image)
+        return changed
+
+    def _stack(self, images: list[Tensor], asked: Sequence[tuple[int, int]]) -> Tensor:
+        channels = self.images.channels or self.images.header(0).channels
+        for image, (_, i) in zip(images, asked, strict=True):
+            if image.shape[0] != channels:
+                raise mixed_channels(self.images.describe(i), image.shape[0], channels)
+        return torch.stack(images)
+
+
+class _EpochSampler(Sampler[list[tuple[int, int]]]):
+    """Lists (epoch, image index), batch by batch, of what it was last asked for."""
+
+    def ask(self, epoch: int, index: Tensor) -> None:
+        self.epoch, self.index = epoch, index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch = self.epoch
+        for row in self.index.tolist():
+            yield [(epoch, i) for i in row]
+
+
+def _transform(augmentation: Augmentation, size: tuple[int, int]) -> v2.Transform:
+    steps: list[v2.Transform] = [v2.Identity()]
+    if augmentation.crop == "pad":
+        down, right = padding(size)
+        steps.append(v2.RandomCrop(size, padding=[right, down]))
+    elif augmentation.crop == "resized":
+        steps.append(v2.RandomResizedCrop(size, scale=CROP_SCALE, ratio=CROP_RATIO, antialias=True))
+    if augmentation.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if augmentation.randaugment:
+        steps.append(RANDAUGMENT)
+    return v2.Compose(steps)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _context() -> multiprocessing.context.BaseContext | None:
+    # Forked workers share the images in memory and start at once, also from scripts without a main guard.
+    return multiprocessing.get_context("fork") if sys.platform == "linux" else None
+
+
+def _check_sockets() -> None:
+    """Raise where workers could not make their sockets: they would say so and leave this process waiting."""
+    folder = get_temp_dir()
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+        raise PretaskError(
+            f"processes that read images cannot work in {folder}: its name is over {_LONGEST_FOLDER} bytes; set TMPDIR "
+            "to a folder of a shorter name, or --workers 0"
+        )

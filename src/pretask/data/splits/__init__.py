@@ -1,0 +1,1 @@
+"""Who trains, who selects, who tests: splits of images and of classes."""

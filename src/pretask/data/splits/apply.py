@@ -1,0 +1,92 @@
+"""Give a data set its validation and test sets, and make its train set small or uneven where asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from pretask.data.images.channel_moments import channel_statistics
+from pretask.data.images.containers import ImageData, LabelledImages
+from pretask.data.splits.indices import hold_out, long_tailed
+from pretask.data.splits.indices import label_fraction as share_of_each
+from pretask.data.splits.indices import per_class as first_of_each
+from pretask.errors import PretaskError
+
+TEST_SHARE = 0.2
+
+
+def apply_splits(
+    data: ImageData,
+    *,
+    validation: float = 0.1,
+    per_class: int | None = None,
+    label_fraction: float | None = None,
+    imbalance: float | None = None,
+    imbalance_profile: str = "exponential",
+    seed: int = 0,
+) -> ImageData:
+    """Complete a data set's splits, in this order: test, validation, train.
+
+    A set without test images gives 20 % of its train images, and one without validation images gives
+    `validation` of those that remain; both are stratified. Then the train images are reduced, and their mean
+    and standard deviation computed anew; with fewer labels, all of them stay at hand without labels.
+
+    Args:
+        data: as `load_data` returns it.
+        validation: the share of the train images to validate on, or their number; 0 for none. A data set's
+            own validation images are kept whatever this says.
+        per_class: train on so many images of each class.
+        label_fraction: train on this share of each class.
+        imbalance: train on a long-tailed selection, whose largest class is so many times the smallest; of what
+            the two above leave.
+        imbalance_profile: "exponential" or "step".
+        seed: chooses the images.
+
+    Raises:
+        PretaskError: a number is out of range, a class has too few images, or both `per_class` and
+            `label_fraction` are given.
+    """
+    if per_class is not None and label_fraction is not None:
+        raise PretaskError("--per-class and --label-fraction exclude one another: give one of them")
+    train, held_validation, test, notes = data.train, data.validation, data.test, list(data.notes)
+    if test is None:
+        train, test = _part(train, TEST_SHARE, seed)
+        notes.append(f"test: {len(test)} train images held out, seed {seed}")
+    if held_validation is None and validation:
+        train, held_validation = _part(train, validation, seed)
+        notes.append(f"validation: {len(held_validation)} train images held out, seed {seed}")
+    reduced = train
+    if per_class is not None:
+        reduced = reduced.subset(first_of_each(reduced.labels, per_class, seed, data.class_names))
+        notes.append(f"train: {per_class} images per class, seed {seed}")
+    if label_fraction is not None:
+        reduced = reduced.subset(share_of_each(reduced.labels, label_fraction, seed))
+        notes.append(f"train: {label_fraction:g} of each class, seed {seed}")
+    if imbalance is not None:
+        reduced = reduced.subset(long_tailed(reduced.labels, imbalance, imbalance_profile, seed))
+        notes.append(f"train: {imbalance_profile} imbalance {imbalance:g}, seed {seed}")
+    if reduced is data.train:
+        return replace(data, test=test, validation=held_validation, notes=tuple(notes))
+    fewer_labels = per_class is not None or label_fraction is not None
+    mean, std = channel_statistics(reduced.images)
+    return replace(
+        data,
+        train=reduced,
+        validation=held_validation,
+        test=test,
+        mean=mean,
+        std=std,
+        notes=tuple(notes),
+        unlabelled=without_labels(train) if fewer_labels else data.unlabelled,
+    )
+
+
+def without_labels(images: LabelledImages) -> LabelledImages:
+    """Return the same images, every label -1."""
+    return LabelledImages(images.images, torch.full_like(images.labels, -1))
+
+
+def _part(images: LabelledImages, size: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    kept, held = hold_out(images.labels, size, seed)
+    return images.subset(kept), images.subset(held)

@@ -1,0 +1,167 @@
+"""YAML, JSON and other documents: read with bounds, checked, sealed with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pretask.errors import PretaskError
+from pretask.io.files import check_regular, write_json
+
+JSON_BYTES = 256 * 2**20
+"""More than the largest study writes."""
+YAML_BYTES = 64 * 2**10
+"""More than any settings take; PyYAML reads about a hundred kilobytes in a second."""
+MOST_LEVELS = 32
+_LARGEST_NUMBER = 2**63
+_LONGEST_REASON = 300
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+        remedy: what helps where it is damaged, for the error.
+
+    Raises:
+        PretaskError: no such file, not JSON, too large or too deep.
+    """
+    try:
+        content = json.loads(_read_text(path, JSON_BYTES))
+        _check_depth(content, MOST_LEVELS)
+    except (OSError, ValueError, RecursionError) as error:
+        raise PretaskError(f"cannot read {path} ({one_line(error)}): {remedy}") from None
+    return content
+
+
+def read_json_object(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON file that holds names and values; see `read_json`."""
+    content = read_json(path, remedy)
+    if not isinstance(content, dict):
+        raise PretaskError(f"cannot read {path} (it holds no names and values): {remedy}")
+    return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a flat YAML mapping.
+
+    Raises:
+        PretaskError: no such file, not YAML, too large, or not a mapping.
+    """
+    if not path.is_file():
+        raise PretaskError(
+            f"no configuration file {path}: give a YAML file, or a recipe's name with --recipe"
+        )
+    try:
+        text = _read_text(path, YAML_BYTES)
+    except (OSError, ValueError) as error:
+        raise PretaskError(f"{path} is not valid YAML: {one_line(error)}") from None
+    content = parse_yaml(text, str(path))
+    if not isinstance(content, dict):
+        raise PretaskError(f"{path} must hold `key: value` lines, one per setting")
+    return content
+
+
+def parse_yaml(text: str, what: str) -> Any:
+    """Return the plain values that a YAML text holds: no anchors, tags or numbers of more than 64 bits.
+
+    Args:
+        text: to be read.
+        what: how it is called in an error.
+
+    Raises:
+        PretaskError: it is not such YAML.
+    """
+    try:
+        content = yaml.load(text, _PlainLoader)
+        _check_depth(content, MOST_LEVELS)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise PretaskError(f"{what} is not valid YAML: {one_line(error)}") from None
+    return content
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says, on one line and not too long."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} …"
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads settings. Anchors can make a small file grow without bound, and tags name types; neither is a setting."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        parser: Any = self  # whose methods have no types
+        event = parser.peek_event()
+        if getattr(event, "anchor", None) or getattr(event, "tag", None):
+            raise yaml.composer.ComposerError(
+                None, None, "anchors, aliases (& and *) and tags (!) are not settings", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int:
+        value: int = self.construct_yaml_int(node)
+        if abs(value) >= _LARGEST_NUMBER:
+            raise yaml.constructor.ConstructorError(
+                None, None, "a whole number has more than 64 bits", node.start_mark
+            )
+        return value
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_number)
+
+
+def _read_text(path: Path, limit: int) -> str:
+    size = check_regular(path).st_size
+    if size > limit:
+        raise ValueError(f"it has {size:,} bytes, more than {limit:,}")
+    return path.read_text(encoding="utf-8")
+
+
+def _check_depth(content: Any, levels: int) -> None:
+    """Refuse what is nested so deep that code which walks through it would fail."""
+    if not isinstance(content, dict | list):
+        return
+    if levels == 0:
+        raise ValueError(f"it is nested deeper than {MOST_LEVELS} levels")
+    for value in content.values() if isinstance(content, dict) else content:
+        _check_depth(value, levels - 1)
+
+
+CHECKSUM = "checksum"
+"""The key of the checksum. A file without it is read as it is."""
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write names and values as JSON with their checksum, at once or not at all."""
+    write_json(path, {**content, CHECKSUM: _checksum(content)})
+
+
+def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
+    """Return what `write_sealed` wrote, without the checksum.
+
+    Args:
+        path: the file.
+        remedy: what helps where it is damaged, for the error.
+
+    Raises:
+        PretaskError: no such file, not JSON, or content that its checksum does not fit.
+    """
+    content = read_json_object(path, remedy)
+    written = content.pop(CHECKSUM, None)
+    if written is not None and written != _checksum(content):
+        raise PretaskError(f"cannot read {path} (its content does not fit its checksum): {remedy}")
+    return content
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the content as it comes back from JSON."""
+    as_read = json.loads(json.dumps(content, allow_nan=False))
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,166 @@
+"""Decoding every kind of image that comes along, and naming those that cannot be read."""
+
+from __future__ import annotations
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import EpsImagePlugin, Image
+
+from pretask.data.images.decode import Header, UnreadableImageError, decode, read_header
+
+RNG = np.random.default_rng(0)
+COLOURS = RNG.integers(0, 256, (6, 4, 3), dtype=np.uint8)
+PHOTO = Image.fromarray(COLOURS)
+
+
+def encode(image, kind="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def turned(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    return encode(PHOTO, kind, exif=exif)
+
+
+GREY16 = Image.fromarray(np.full((6, 4), 200 * 256 + 17, np.uint16))
+CASES = {
+    "png": (encode(PHOTO), 3),
+    "jpeg": (encode(PHOTO, "JPEG"), 3),
+    "grey jpeg": (encode(PHOTO.convert("L"), "JPEG"), 1),
+    "cmyk jpeg": (encode(PHOTO.convert("CMYK"), "JPEG"), 3),
+    "alpha": (encode(PHOTO.convert("RGBA")), 3),
+    "palette": (encode(PHOTO.convert("P")), 3),
+    "palette with transparency": (encode(PHOTO.convert("P"), transparency=b"\x00\x80"), 3),
+    "grey with alpha": (encode(PHOTO.convert("LA")), 1),
+    "one bit": (encode(PHOTO.convert("1")), 1),
+    "16 bit png": (encode(GREY16), 1),
+    "16 bit tiff": (encode(GREY16, "TIFF"), 1),
+    "gif": (encode(PHOTO, "GIF"), 3),
+    "webp": (encode(PHOTO, "WEBP"), 3),
+    "bmp": (encode(PHOTO, "BMP"), 3),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_own_and_asked_channels(case):
+    encoded, own = CASES[case]
+    for asked in (None, 1, 3):
+        image = decode(encoded, asked, case)
+        assert image.dtype == torch.uint8
+        assert image.shape == (asked or own, 6, 4)
+        assert image.is_contiguous()
+    assert read_header(encoded, case) == Header(6, 4, own)
+
+
+def test_values():
+    assert (decode(encode(PHOTO), 3, "").permute(1, 2, 0).numpy() == COLOURS).all()
+    assert (decode(encode(PHOTO.convert("RGBA")), 3, "").permute(1, 2, 0).numpy() == COLOURS).all()
+    assert (decode(encode(PHOTO), 1, "")[0].numpy() == np.array(PHOTO.convert("L"))).all()
+    assert set(decode(CASES["one bit"][0], None, "").unique().tolist()) <= {0, 255}
+    assert (decode(CASES["16 bit png"][0], None, "") == 200).all()
+    jpeg = np.array(Image.open(io.BytesIO(CASES["jpeg"][0])))
+    assert (decode(CASES["jpeg"][0], None, "").permute(1, 2, 0).numpy() == jpeg).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_images_are_turned_upright(kind):
+    upright = decode(turned(kind), 3, "")
+    lying = decode(encode(PHOTO, kind), 3, "")
+    assert upright.shape == (3, 4, 6)
+    assert torch.equal(upright, torch.rot90(lying, -1, (1, 2)))
+    assert read_header(turned(kind), "") == Header(4, 6, 3)
+
+
+@pytest.mark.parametrize("case", ["png", "jpeg", "gif", "webp", "bmp"])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
+def test_truncated_images_are_named(case, share):
+    encoded = CASES[case][0]
+    with pytest.raises(UnreadableImageError, match=r"cannot read cats/7.x \(.+\): .*--skip-bad") as caught:
+        decode(encoded[: int(len(encoded) * share)], 3, "cats/7.x")
+    assert "\n" not in str(caught.value)
+    assert "0x" not in str(caught.value)
+
+
+def test_what_is_no_image(tmp_path):
+    (tmp_path / "a.png").write_text("hello")
+    with pytest.raises(UnreadableImageError, match=r"cannot read a.png \(no known image format\)"):
+        read_header(tmp_path / "a.png", "a.png")
+    with pytest.raises(UnreadableImageError, match="No such file"):
+        read_header(tmp_path / "b.png", "b.png")
+
+
+@pytest.mark.parametrize("name", ["a.eps", "a.png"])
+def test_postscript_is_refused_before_pillow_would_start_ghostscript(tmp_path, monkeypatch, name):
+    def started(*given, **options):
+        raise AssertionError("Ghostscript was to be started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    path = tmp_path / name
+    path.write_bytes(encode(PHOTO, "EPS"))
+    with Image.open(path) as image, pytest.raises(AssertionError, match="to be started"):
+        image.load()  # as it would without the list of formats
+    for read in (read_header, lambda path, what: decode(path.read_bytes(), None, what)):
+        with pytest.raises(UnreadableImageError, match=r"\(no known image format\)"):
+            read(path, name)
+
+
+def test_floating_point_pixels_are_refused():
+    image = Image.fromarray(RNG.random((4, 4)).astype(np.float32))
+    with pytest.raises(UnreadableImageError, match="no known range"):
+        decode(encode(image, "TIFF"), None, "a.tif")
+
+
+def test_the_fault_survives_another_process():
+    with pytest.raises(UnreadableImageError) as caught:
+        decode(b"", None, "a.png")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.what) == (str(caught.value), "a.png")
+
+
+def smooth(height, width):
+    """A picture that changes slowly, so that every way to make it smaller gives the same pixels."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [127 + 100 * np.sin(x / 40 + c) * np.cos(y / 50) for c in range(3)]
+    return Image.fromarray(np.stack(waves, -1).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("at_least", "expected"),
+    [
+        (None, (480, 640)),
+        ((480, 640), (480, 640)),
+        ((240, 240), (240, 320)),
+        ((241, 100), (480, 640)),  # half would be too low
+        ((100, 161), (240, 320)),  # a quarter would be too narrow
+        ((1, 1), (60, 80)),
+    ],
+)
+def test_jpegs_are_decoded_no_smaller_than_enough(at_least, expected):
+    encoded = encode(smooth(480, 640), "JPEG", quality=95)
+    image = decode(encoded, 3, "photo", at_least)
+    assert tuple(image.shape[-2:]) == expected
+    full = decode(encoded, 3, "photo").float()
+    means = torch.nn.functional.interpolate(full[None], expected, mode="area")[0]
+    assert (means - image).abs().mean() < 1
+
+
+def test_enough_is_meant_upright_and_other_formats_stay_whole():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = encode(smooth(480, 640), "JPEG", exif=exif)  # seen upright: 640 high, 480 wide
+    assert decode(lying, 3, "photo", (320, 240)).shape == (3, 320, 240)
+    assert decode(lying, 3, "photo", (240, 320)).shape == (3, 640, 480)
+    assert decode(encode(smooth(480, 640)), 3, "drawing", (60, 80)).shape == (3, 480, 640)
+
+
+def test_a_jpeg_that_ends_early_is_refused_at_any_size():
+    encoded = encode(smooth(480, 640), "JPEG")
+    with pytest.raises(UnreadableImageError, match="photo"):
+        decode(encoded[: len(encoded) // 2], 3, "photo", (1, 1))
