@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pretask.errors import unknown_name
+from pretask.options import Option, checking, options_of, read_spec, write_spec
 
 T = TypeVar("T")
 
@@ -34,7 +35,8 @@ class Registry(Generic[T]):
             ValueError: a name is taken by another part.
         """
 
-        def file(part: T) -> T:
+        def file(given: T) -> T:
+            part = checking(given)
             for name in names:
                 if self._parts.get(name, part) is not part:
                     raise ValueError(f"the {self.kind} '{name}' is registered twice")
@@ -54,6 +56,47 @@ class Registry(Generic[T]):
         """Return every registered name, sorted."""
         self._discover()
         return sorted(self._parts)
+
+    def options(self, name: str) -> dict[str, Option]:
+        """Return the options of the part called `name`, by name."""
+        return options_of(self.get(name))  # type: ignore[arg-type]
+
+    def all_options(self, name: str, values: Mapping[str, Any]) -> dict[str, Option]:
+        """Return the options of the part called `name`, with those of the parts that `values` choose for it."""
+        found = self.options(name)
+        for option in list(found.values()):
+            if option.named is not None and not option.several:
+                inner = values.get(option.name, option.default)
+                found = {**option.named.find().all_options(inner, values), **found}
+        return found
+
+    def arguments(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the part called `name` takes of `values`; parts that it names are specs with their options."""
+        taken = {}
+        for key, option in self.options(name).items():
+            if key not in values:
+                continue
+            taken[key] = values[key]
+            if option.named is not None and not option.several:
+                taken[key] = option.named.find().spec(values[key], values)
+        return taken
+
+    def spec(self, name: str, values: Mapping[str, Any]) -> str:
+        """Return "NAME:key=value" for the part called `name` with those of `values` that are its options."""
+        return write_spec(name, self.all_options(name, values), values)
+
+    def read(self, spec: str) -> tuple[str, dict[str, Any]]:
+        """Return name and options of "NAME:key=value"; see `read_spec`."""
+        return read_spec(spec, self.options, self.kind)
+
+    def create(self, spec: str, *arguments: Any, **options: Any) -> Any:
+        """Return the part that a spec asks for, made of `arguments`; `options` are set beside those of the spec."""
+        name, values = self.read(spec)
+        own = self.arguments(name, {**values, **options})
+        for key in options:
+            if key not in own:
+                raise unknown_name(f"option of {self.kind} {name}", key, self.options(name))
+        return self.get(name)(*arguments, **own)  # type: ignore[operator]
 
     def _discover(self) -> None:
         if self._discovered:

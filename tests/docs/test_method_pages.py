@@ -14,8 +14,8 @@ from pretask.config.files import from_flat
 from pretask.methods import METHODS
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.methods.gate import GATES
+from pretask.options import options_of
 from pretask.pretexts import PRETEXTS, create_pretext
-from pretask.pretexts.spec import options_of
 from pretask.pretraining import OBJECTIVES
 from pretask.studies.variants import parse_variants
 

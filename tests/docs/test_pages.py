@@ -17,8 +17,8 @@ from pretask.backbones import FAMILIES
 from pretask.config import sections as config
 from pretask.config.files import from_flat
 from pretask.evaluation.run import evaluate_run
+from pretask.options import default_options
 from pretask.pretexts import PRETEXTS
-from pretask.pretexts.spec import default_options
 
 README = ROOT / "README.md"
 WITH_README = [*PAGES, README, ROOT / "CONTRIBUTING.md"]
@@ -113,7 +113,7 @@ def test_options_of_pretexts_are_listed():
         for option, names, default, _ in rows(DOCS / "pretexts.md", "option")
         for name in quoted(names)
     }
-    written = {name: default_options(PRETEXTS.get(name)).split(":")[1:] for name in PRETEXTS.names()}
+    written = {name: default_options(PRETEXTS.options(name)).split(":")[1:] for name in PRETEXTS.names()}
     offered = [(name, *text.split("=")) for name, texts in written.items() for text in texts]
     assert listed == {(name, option): default for name, option, default in offered}
 

@@ -219,13 +219,13 @@ def test_pooled_features_have_neither_means_nor_regions() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ChannelDiscard(1), "2 groups or more, not 1"),
-        (lambda: RegionDiscard(1), "grid of 2 or more, not 1"),
+        (lambda: ChannelDiscard(1), "groups = 1 is not possible: give a number 2 or more"),
+        (lambda: RegionDiscard(1), "grid = 1 is not possible: give a number 2 or more"),
         (lambda: ChannelDiscard(fill="zeros"), "unknown fill of discard 'zeros'; did you mean 'zero'"),
         (lambda: ChannelDiscard(grouping="stride"), "did you mean 'strided'"),
         (lambda: ChannelDiscard(seed=3), "seed=3 does nothing with grouping=contiguous"),
-        (lambda: ChannelDiscard(grouping="random", seed=-1), "seed=-1 of discard is not allowed"),
-        (lambda: ChannelDiscard(grouping="random", seed=2**63), "is not allowed: give a whole number from 0"),
+        (lambda: ChannelDiscard(grouping="random", seed=-1), "seed = -1 is not possible"),
+        (lambda: ChannelDiscard(grouping="random", seed=2**63), "is not possible: give a number from 0"),
     ],
 )
 def test_options_out_of_range_are_refused(make, message: str) -> None:

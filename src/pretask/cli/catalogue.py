@@ -43,11 +43,11 @@ def _gates() -> list[str]:
 
 
 def _pretexts() -> list[str]:
+    from pretask.options import default_options
     from pretask.pretexts import PRETEXTS
-    from pretask.pretexts.spec import default_options
 
     def line(name: str) -> str:
-        pretext, options = PRETEXTS.get(name)(), default_options(PRETEXTS.get(name))
+        pretext, options = PRETEXTS.get(name)(), default_options(PRETEXTS.options(name))
         labels = pretext.label_names()
         shown = labels if len(labels) <= _SHOWN_LABELS else [*labels[: _SHOWN_LABELS - 1], "…", labels[-1]]
         told = f"{name:<16} {len(labels)} labels: {', '.join(shown)}"

@@ -7,18 +7,23 @@ Channels: a reconstruction from the abstract of Yang et al., arXiv 2106.04921; r
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from pretask.errors import PretaskError
+from pretask.options import at_least, between, one_of, options_of, write_spec
 from pretask.pretexts.base import Domain, Pretext, memory_format_of
 from pretask.pretexts.factory import PRETEXTS
-from pretask.pretexts.spec import Value, canonical_name, chosen
 
 Grouping = Literal["contiguous", "strided", "random"]
 Fill = Literal["zero", "rescale", "mean"]
+Keep = Annotated[bool, "keep one part alone, instead of dropping it"]
+FillOption = Annotated[
+    Fill, "what dropped features become: 0, 0 with the others scaled up, or their spatial mean"
+]
+Identity = Annotated[bool, "the untouched features as label 0"]
 
 
 class Discard(Pretext):
@@ -31,15 +36,14 @@ class Discard(Pretext):
 
     domain: Domain = "features"
 
-    def __init__(self, parts: int, keep: bool, fill: Fill, identity: bool, **options: Value) -> None:
+    def __init__(self, parts: int, keep: bool, fill: Fill, identity: bool, **options: Any) -> None:
         super().__init__()
-        chosen(f"fill of {self.name}", fill, Fill)
+        one_of(f"fill of {self.name}", fill, Fill)
         self.keep, self.fill, self.has_identity = keep, fill, identity
         self.num_labels = parts + int(identity)
         self.dropped_share = (parts - 1 if keep else 1) / self.num_labels
-        self.name = canonical_name(
-            self.name, type(self), {**options, "keep": keep, "fill": fill, "identity": identity}
-        )
+        given = {**options, "keep": keep, "fill": fill, "identity": identity}
+        self.name = write_spec(self.name, options_of(type(self)), given)
 
     @abstractmethod
     def _kept(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -117,23 +121,17 @@ class ChannelDiscard(Discard):
 
     def __init__(
         self,
-        groups: int = 4,
-        grouping: Grouping = "contiguous",
-        seed: int = 0,
-        keep: bool = False,
-        fill: Fill = "zero",
-        identity: bool = False,
+        groups: Annotated[int, at_least(2), "groups of channels"] = 4,
+        grouping: Annotated[Grouping, "how channels are grouped"] = "contiguous",
+        seed: Annotated[int, between(0, 2**63 - 1, "from 0 to 2^63 - 1"), "of a random grouping"] = 0,
+        keep: Keep = False,
+        fill: FillOption = "zero",
+        identity: Identity = False,
     ) -> None:
-        if groups < 2:
-            raise PretaskError(f"discard needs 2 groups or more, not {groups}: type discard:groups=4")
-        chosen("grouping of discard", grouping, Grouping)
+        one_of("grouping of discard", grouping, Grouping)
         if seed and grouping != "random":
             raise PretaskError(
                 f"seed={seed} does nothing with grouping={grouping}: type grouping=random, or no seed"
-            )
-        if not 0 <= seed < 2**63:
-            raise PretaskError(
-                f"seed={seed} of discard is not allowed: give a whole number from 0 to 2^63 - 1"
             )
         super().__init__(groups, keep, fill, identity, groups=groups, grouping=grouping, seed=seed)
         self.groups, self.grouping, self.seed = groups, grouping, seed
@@ -212,12 +210,12 @@ class RegionDiscard(Discard):
     needs_map = True
 
     def __init__(
-        self, grid: int = 2, keep: bool = False, fill: Fill = "zero", identity: bool = False
+        self,
+        grid: Annotated[int, at_least(2), "n of the n x n tiles"] = 2,
+        keep: Keep = False,
+        fill: FillOption = "zero",
+        identity: Identity = False,
     ) -> None:
-        if grid < 2:
-            raise PretaskError(
-                f"discard-region needs a grid of 2 or more, not {grid}: type discard-region:grid=2"
-            )
         super().__init__(grid**2, keep, fill, identity, grid=grid)
         self.grid = grid
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pretask.errors import PretaskError
+from pretask.options import Option, write_spec
 from pretask.pretexts.base import Pretext
 from pretask.pretexts.products import product
-from pretask.pretexts.spec import canonical_name, read_options
 from pretask.registry import Registry
 
-PRETEXTS: Registry[Callable[..., Pretext]] = Registry("pretext", "pretask.pretexts")
+
+class PretextRegistry(Registry[Callable[..., Pretext]]):
+    """Pretexts by name; "A+B" is their product, whose options are those of its last factor."""
+
+    def __init__(self) -> None:
+        super().__init__("pretext", "pretask.pretexts")
+
+    def options(self, name: str) -> dict[str, Option]:
+        """Return the options of a pretext, or of the last factor of a product; see `Registry.options`."""
+        return super().options(name.rpartition("+")[2])
+
+
+PRETEXTS = PretextRegistry()
 """What makes a pretext, by name; its parameters are the pretext's options, all with defaults."""
 
 
@@ -57,10 +69,8 @@ def _create_entry(entry: str) -> Pretext:
 
 
 def _create_one(spec: str) -> Pretext:
-    name, *written = spec.split(":")
-    factory = PRETEXTS.get(name)
-    options = read_options(name, factory, written)
-    pretext = factory(**options)
-    if options and ":" not in pretext.name:  # a pretext that leaves its full name to us
-        pretext.name = canonical_name(pretext.name, factory, options)
+    name, values = PRETEXTS.read(spec)
+    pretext = PRETEXTS.get(name)(**values)
+    if values and ":" not in pretext.name:  # a pretext that leaves its full name to us
+        pretext.name = write_spec(pretext.name, PRETEXTS.options(name), values)
     return pretext

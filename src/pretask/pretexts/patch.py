@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pretask.errors import PretaskError
+from pretask.options import options_of, write_spec
 from pretask.pretexts.base import Pretext, repeat_samples
 from pretask.pretexts.place import Place, Places
-from pretask.pretexts.spec import Value, canonical_name
 
 
 class PatchPretext(Pretext):
@@ -34,9 +35,9 @@ class PatchPretext(Pretext):
     order: int
     num_actions: int
 
-    def __init__(self, places: Places, position: bool, options: dict[str, Value]) -> None:
+    def __init__(self, places: Places, position: bool, options: dict[str, Any]) -> None:
         super().__init__()
-        self.name = canonical_name(self.name, type(self), options)
+        self.name = write_spec(self.name, options_of(type(self)), options)
         self.places, self.position = places, position
         self.num_labels = self.num_actions * (places.num_cells if position else 1)
         self.stochastic = not position and places.num_cells > 1

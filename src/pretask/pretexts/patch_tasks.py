@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from pretask.errors import PretaskError
+from pretask.options import at_least, one_of
 from pretask.pretexts.base import memory_format_of
 from pretask.pretexts.color import ColorOrder
 from pretask.pretexts.factory import PRETEXTS
 from pretask.pretexts.patch import PatchPretext
 from pretask.pretexts.place import GridPlaces, Place, Places, WindowPlaces
-from pretask.pretexts.spec import Value, chosen
 
 Axis = Literal["horizontal", "vertical"]
+
+AxisOption = Annotated[Axis, "horizontal exchanges left and right, vertical top and bottom"]
+Grid = Annotated[int, at_least(1), "n of the n x n grid of tiles"]
+Position = Annotated[bool, "whether the label holds the tile too"]
 
 _AS_IS = (1, 0, 0, 1, 0, 0)
 
@@ -32,7 +36,7 @@ class _Movement(PatchPretext):
     _table: Tensor
 
     def __init__(
-        self, places: Places, position: bool, options: dict[str, Value], table: Sequence[tuple[int, ...]]
+        self, places: Places, position: bool, options: dict[str, Any], table: Sequence[tuple[int, ...]]
     ) -> None:
         super().__init__(places, position, options)
         self.register_buffer("_table", torch.tensor(table), persistent=False)
@@ -73,7 +77,7 @@ class PatchRotation(_Movement):
     order = 1
     num_actions = 4
 
-    def __init__(self, grid: int = 2, position: bool = False) -> None:
+    def __init__(self, grid: Grid = 2, position: Position = False) -> None:
         table = [_AS_IS, (0, -1, 1, 0, 0, 1), (-1, 0, 0, -1, 1, 1), (0, 1, -1, 0, 1, 0)]
         super().__init__(_grid_places(grid), position, {"grid": grid, "position": position}, table)
 
@@ -102,7 +106,7 @@ class LoRotE(PatchRotation):
 
     name = "lorot-e"
 
-    def __init__(self, grid: int = 2) -> None:
+    def __init__(self, grid: Grid = 2) -> None:
         super().__init__(grid, position=True)
 
 
@@ -135,10 +139,15 @@ class PatchFlip(_Movement):
     order = 0
     num_actions = 2
 
-    def __init__(self, grid: int = 2, position: bool = False, axis: Axis = "horizontal") -> None:
-        chosen("axis of patch-flip", axis, Axis)
+    def __init__(
+        self,
+        grid: Grid = 2,
+        position: Position = False,
+        axis: AxisOption = "horizontal",
+    ) -> None:
+        one_of("axis of patch-flip", axis, Axis)
         mirrored = (1, 0, 0, -1, 0, 1) if axis == "horizontal" else (-1, 0, 0, 1, 1, 0)
-        options: dict[str, Value] = {"grid": grid, "position": position, "axis": axis}
+        options: dict[str, Any] = {"grid": grid, "position": position, "axis": axis}
         super().__init__(_grid_places(grid), position, options, [_AS_IS, mirrored])
         if grid == 1 and axis == "horizontal":  # the whole image
             self.hidden_by = frozenset({"flip"})
@@ -164,7 +173,7 @@ class PatchColor(PatchPretext):
     order = 2
     num_actions = 6
 
-    def __init__(self, grid: int = 2, position: bool = False) -> None:
+    def __init__(self, grid: Grid = 2, position: Position = False) -> None:
         super().__init__(_grid_places(grid), position, {"grid": grid, "position": position})
         self._orders = ColorOrder(6)
 
@@ -189,6 +198,4 @@ class PatchColor(PatchPretext):
 
 
 def _grid_places(grid: int) -> GridPlaces:
-    if grid < 1:
-        raise PretaskError(f"a grid of patches has 1 or more rows and columns, not {grid}: type grid=2")
     return GridPlaces(grid, grid)
