@@ -69,7 +69,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
             judge.save,
             place.console,
             folder.path.name,
-            make_preparation(config.method, split.num_classes),
+            make_preparation(config, split.num_classes),
         )
     finally:
         loader.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pretask.config.episodes import FewShotConfig
+from pretask.config.sections import FewShotConfig
 from pretask.data.splits.classes import ClassSplit
 from pretask.evaluation.few_shot import EpisodeJudge
 from pretask.methods import load_part, save_encoder

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pretask.config.pretraining import PretrainConfig
+from pretask.config.sections import PretrainConfig
 from pretask.data import ImageData
 from pretask.evaluation.embeddings import EmbeddingWatch
 from pretask.methods import save_encoder
@@ -88,7 +88,7 @@ def _results(
     looks = [record["validation"] for record in folder.read_metrics() if "validation" in record]
     return {
         "method": config.pretraining.method,
-        "base": objective.parts.base,
+        "base": objective.base_name,
         "inferences": {},
         "selection": "last",
         "embeddings": looks[-1] if looks else {},

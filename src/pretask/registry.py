@@ -85,18 +85,25 @@ class Registry(Generic[T]):
         """Return "NAME:key=value" for the part called `name` with those of `values` that are its options."""
         return write_spec(name, self.all_options(name, values), values)
 
-    def read(self, spec: str) -> tuple[str, dict[str, Any]]:
-        """Return name and options of "NAME:key=value"; see `read_spec`."""
-        return read_spec(spec, self.options, self.kind)
+    def read(self, spec: str, beside: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Return name and options of "NAME:key=value", with those given `beside` it; see `read_spec`.
+
+        Raises:
+            PretaskError: see `read_spec`; an option beside it that the part does not have.
+        """
+        name, values = read_spec(spec, self.options, self.kind)
+        values.update(beside or {})
+        known = self.all_options(name, values)
+        for key in beside or ():
+            if key not in known:
+                raise unknown_name(f"option of {self.kind} {name}", key, known)
+        return name, values
 
     def create(self, spec: str, *arguments: Any, **options: Any) -> Any:
         """Return the part that a spec asks for, made of `arguments`; `options` are set beside those of the spec."""
-        name, values = self.read(spec)
-        own = self.arguments(name, {**values, **options})
-        for key in options:
-            if key not in own:
-                raise unknown_name(f"option of {self.kind} {name}", key, self.options(name))
-        return self.get(name)(*arguments, **own)  # type: ignore[operator]
+        name, values = self.read(spec, options)
+        make: Any = self.get(name)
+        return make(*arguments, **self.arguments(name, values))
 
     def _discover(self) -> None:
         if self._discovered:

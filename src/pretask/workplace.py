@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from pretask.config.files import AnyConfig, C
-from pretask.config.ranges import check_ranges
 from pretask.data import ImageData
 from pretask.data.loaders.loader import Loader
 from pretask.errors import PretaskError
@@ -96,7 +95,6 @@ def join_processes(config: AnyConfig) -> Accelerator:
     Raises:
         PretaskError: numbers out of range, no such device, or a profile of several processes on a processor.
     """
-    check_ranges(config)
     device = resolve_device(config.session.device)
     prepare_host(config.session.threads, device)
     accelerator = Accelerator(cpu=device.type == "cpu")

@@ -2,9 +2,10 @@
 
 from pretask.attacks.ascent import Model, Randomness, attacked, fgsm, pgd
 from pretask.attacks.limits import in_255ths
-from pretask.attacks.presets import Attack, attack_names, create_attack
+from pretask.attacks.presets import ATTACKS, Attack, attack_names, create_attack
 
 __all__ = [
+    "ATTACKS",
     "Attack",
     "Model",
     "Randomness",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from torch import Tensor
 
 from pretask.attacks.ascent import Model, Randomness, pgd
 from pretask.attacks.limits import check_constants, in_255ths
 from pretask.errors import unknown_name
+from pretask.options import DECIDED, between
+from pretask.registry import Registry
 
 _NORM_WORDS = {"linf": "Linf", "l2": "L2"}
 
@@ -117,3 +121,37 @@ def create_attack(name: str, epsilon: float | None = None) -> Attack:
 def _with_epsilon(attack: Attack, epsilon: float) -> Attack:
     # A step that stayed would overshoot a small ball, and never reach the border of a large one.
     return replace(attack, epsilon=epsilon, step_size=epsilon * (attack.step_size / attack.epsilon))
+
+
+Epsilon = Annotated[
+    float | None,
+    between(0, 255, "from 0 to 255: it counts 255ths of the pixel range"),
+    DECIDED,
+    "radius of the attack, in 255ths of the pixel range",
+]
+
+
+class AttackRegistry(Registry[Callable[..., Attack | None]]):
+    """Attacks by name, as options of a training have them: "none" is no attack, and any "pgd<steps>" is a name."""
+
+    def __init__(self) -> None:
+        super().__init__("attack", "pretask.attacks")
+
+    def names(self) -> list[str]:
+        """Return the attacks with constants of their own, and "none"."""
+        return ["none", *attack_names()]
+
+    def get(self, name: str) -> Callable[..., Attack | None]:
+        """Return a function of the radius, in 255ths, that makes the attack; see `Registry.get`."""
+        if name == "none":
+            return lambda: None
+        create_attack(name)
+
+        def make(*, epsilon: Epsilon = None) -> Attack:
+            return create_attack(name, None if epsilon is None else epsilon / 255)
+
+        return make
+
+
+ATTACKS = AttackRegistry()
+"""Makes of attacks, by name."""

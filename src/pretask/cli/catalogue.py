@@ -22,11 +22,11 @@ def _methods() -> list[str]:
 
 
 def _pretraining() -> list[str]:
-    from pretask.pretraining import BASES, OBJECTIVES, objective_names
+    from pretask.pretraining import BASES, OBJECTIVES
 
     return [
         _line(name, BASES.get(name) if name in BASES.names() else OBJECTIVES.get(name))
-        for name in objective_names()
+        for name in OBJECTIVES.names()
     ]
 
 
@@ -39,7 +39,7 @@ def _losses() -> list[str]:
 def _gates() -> list[str]:
     from pretask.methods import GATES
 
-    return [_line(name, part) for name, part in GATES.items()]
+    return [_line(name, GATES.get(name)) for name in GATES.names()]
 
 
 def _pretexts() -> list[str]:

@@ -1,121 +1,119 @@
-"""The flags of a run, shared by the commands that train, and the files that set their defaults."""
+"""The flags of a run: keys of the configuration, options of the parts that are chosen, files that set defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import cyclopts
 from cyclopts import App, Group, Parameter
 
-from pretask.config.episodes import EpisodesConfig, EpisodesOptimConfig, FewShotConfig
-from pretask.config.pretraining import (
-    PretrainConfig,
-    PretrainingConfig,
-    PretrainOptimConfig,
-    PretrainSessionConfig,
-)
-from pretask.config.sections import (
-    BackboneConfig,
-    DataConfig,
-    MethodConfig,
-    OptimConfig,
-    RunConfig,
-    SessionConfig,
-)
+from pretask.config.sections import RunConfig
 from pretask.errors import PretaskError
+from pretask.options import Option
 
 if TYPE_CHECKING:
-    from pretask.config.files import AnyConfig
+    from pretask.config.files import AnyConfig, C
 
-_KINDS: dict[str, type[AnyConfig]] = {
-    "pretrain": PretrainConfig,
-    "compare-pretraining": PretrainConfig,
-    "few-shot": FewShotConfig,
-    "compare-few-shot": FewShotConfig,
+F = TypeVar("F", bound=Callable[..., None])
+_TITLES = {
+    "data": "Data",
+    "method": "Method",
+    "pretraining": "Pre-training",
+    "episodes": "Episodes",
+    "backbone": "Backbone",
+    "optim": "Training",
+    "session": "Run",
 }
 _INSTEAD_OF = {
     "steps": "epochs",
     "warmup_steps": "warmup_epochs",
     "checkpoint_steps": "checkpoint_seconds",
 }
+_HERE = {
+    "__module__": __name__
+}  # classes of the standard library are values to cyclopts, not groups of flags
+_commands: dict[str, tuple[Any, type[Any]]] = {}
 
 
-def _section(title: str, order: int) -> Parameter:
+def section(title: str, order: int) -> Parameter:
+    """Return what puts the fields of a dataclass into a group of flags of this title."""
     return Parameter(name="*", group=Group(title, sort_key=order))
 
 
-EXECUTION = _section("Execution", 6)
+EXECUTION = section("Execution", 20)
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
-class RunFlags:
-    """Every key of the configuration as a flag, in groups, and where defaults come from."""
+class Settings:
+    """What the flags of a run say. Subclasses have a field for each section, made by `_flags`."""
 
     config: Annotated[Path | None, Parameter(help="YAML file that sets everything; flags override it")] = None
     recipe: Annotated[
-        str | None, Parameter(help="a published setting by name (pretask list recipes); flags override it")
+        str | None, Parameter(help="a published setting (pretask list recipes); flags override it")
     ] = None
-    data: Annotated[DataConfig, _section("Data", 1)] = field(default_factory=DataConfig)
-    method: Annotated[MethodConfig, _section("Method", 2)] = field(default_factory=MethodConfig)
-    backbone: Annotated[BackboneConfig, _section("Backbone", 3)] = field(default_factory=BackboneConfig)
-    optim: Annotated[OptimConfig, _section("Training", 4)] = field(default_factory=OptimConfig)
-    session: Annotated[SessionConfig, _section("Run", 5)] = field(default_factory=SessionConfig)
 
-    def run_config(self) -> RunConfig:
-        """Return the configuration that the flags make."""
-        return RunConfig(self.data, self.method, self.backbone, self.optim, self.session)
+    def build(self, kind: type[C], variants: Sequence[str] = ()) -> C:
+        """Return the configuration that the flags make.
 
+        Args:
+            kind: of the configuration.
+            variants: of a study, whose options may be set for all of them.
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class PretrainFlags:
-    """Every key of a pre-training's configuration as a flag, in groups, and where defaults come from."""
+        Raises:
+            PretaskError: see `build_config`.
+        """
+        from pretask.config.files import build_config, read_variant
 
-    config: Annotated[Path | None, Parameter(help="YAML file that sets everything; flags override it")] = None
-    recipe: Annotated[
-        str | None, Parameter(help="a setting by name (pretask list recipes); flags override it")
-    ] = None
-    data: Annotated[DataConfig, _section("Data", 1)] = field(default_factory=DataConfig)
-    pretraining: Annotated[PretrainingConfig, _section("Pre-training", 2)] = field(
-        default_factory=PretrainingConfig
-    )
-    backbone: Annotated[BackboneConfig, _section("Backbone", 3)] = field(default_factory=BackboneConfig)
-    optim: Annotated[PretrainOptimConfig, _section("Training", 4)] = field(
-        default_factory=PretrainOptimConfig
-    )
-    session: Annotated[PretrainSessionConfig, _section("Run", 5)] = field(
-        default_factory=PretrainSessionConfig
-    )
-
-    def pretrain_config(self) -> PretrainConfig:
-        """Return the configuration that the flags make."""
-        return PretrainConfig(self.data, self.pretraining, self.backbone, self.optim, self.session)
+        given: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            part = getattr(self, field.name)
+            if dataclasses.is_dataclass(part):
+                values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+                own = field.name == "options"
+                given |= {key: value for key, value in values.items() if not own or value is not None}
+        return build_config(
+            kind, given, "the flags", among=[read_variant(kind, variant) for variant in variants]
+        )
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class FewShotFlags:
-    """Every key of the configuration of a training by episodes as a flag, in groups, and where defaults come from."""
+def takes_settings(kind: type[Any]) -> Callable[[F], F]:
+    """Return a decorator for commands whose parameter `settings` takes the flags of a kind of configuration."""
 
-    config: Annotated[Path | None, Parameter(help="YAML file that sets everything; flags override it")] = None
-    recipe: Annotated[
-        str | None, Parameter(help="a setting by name (pretask list recipes); flags override it")
-    ] = None
-    data: Annotated[DataConfig, _section("Data", 1)] = field(default_factory=DataConfig)
-    episodes: Annotated[EpisodesConfig, _section("Episodes", 2)] = field(default_factory=EpisodesConfig)
-    backbone: Annotated[BackboneConfig, _section("Backbone", 3)] = field(default_factory=BackboneConfig)
-    optim: Annotated[EpisodesOptimConfig, _section("Training", 4)] = field(
-        default_factory=EpisodesOptimConfig
-    )
-    session: Annotated[SessionConfig, _section("Run", 5)] = field(default_factory=SessionConfig)
+    def note(command: F) -> F:
+        _commands[command.__name__.replace("_", "-")] = command, kind
+        return command
 
-    def few_shot_config(self) -> FewShotConfig:
-        """Return the configuration that the flags make."""
-        return FewShotConfig(self.data, self.episodes, self.backbone, self.optim, self.session)
+    return note
+
+
+def bind_settings(tokens: Sequence[str]) -> None:
+    """Give the command that `tokens` begin with the flags of the parts that they choose.
+
+    The parts are imported where a flag may be theirs, or where help is asked for with a choice; else nothing is.
+    """
+    if not tokens or tokens[0] not in _commands:
+        return
+    command, kind = _commands[tokens[0]]
+    defaults: dict[str, Any] = command.__kwdefaults__ or {}
+    from pretask.config.files import section_keys
+
+    typed = _typed(tokens[1:])
+    always = section_keys(kind)
+    known = {*always, "config", "recipe", "help", *defaults}
+    strange = {name for name in typed if name not in known and name.removeprefix("no_") not in known}
+    choices = {key for key, option in always.items() if option.named is not None} | {"methods"}
+    asks = "help" in typed or "-h" in tokens
+    options: dict[str, Option] = {}
+    pretexts = ""
+    if strange or "config" in typed or "recipe" in typed or (asks and choices & set(typed)):
+        options, pretexts = _options_of_parts(command, kind, typed, tokens[0])
+    flags = _flags(kind, options, pretexts)
+    command.__annotations__["settings"] = flags
+    command.__kwdefaults__ = {**defaults, "settings": flags()}
 
 
 def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
@@ -126,20 +124,14 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
     Raises:
         PretaskError: an unknown recipe, or a file that is no configuration.
     """
+    if not commands or commands[0] not in _commands:
+        return
     typed = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
+    recipe, config = typed.get("--recipe"), typed.get("--config")
+    layers = _file_layers(_commands[commands[0]][1], recipe, config, commands[0])
     values: dict[str, Any] = {}
-    if "--recipe" in typed:
-        from pretask.config.recipes import read_recipe_for
-
-        values = read_recipe_for(_KINDS.get(commands[0], RunConfig), typed["--recipe"])
-    if "--config" in typed:
-        from pretask.config.files import build_config
-        from pretask.io.documents import read_yaml
-
-        source = Path(typed["--config"])
-        given = read_yaml(source)
-        build_config(_KINDS.get(commands[0], RunConfig), given, source=str(source))
-        values = {**_giving_way(values, given), **given}
+    for layer in layers:
+        values = {**_giving_way(values, layer), **layer}
     values = _giving_way(values, {name.lstrip("-").replace("-", "_") for name in typed})
     known = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None}
     cyclopts.config.Dict(known, use_commands_as_keys=False)(app, commands, arguments)
@@ -155,5 +147,111 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: cyclopts.Ar
                 )
 
 
+def _typed(tokens: Sequence[str]) -> dict[str, list[str]]:
+    """Return the flags among tokens, as keys, each with the values that follow it."""
+    found: dict[str, list[str]] = {}
+    values: list[str] = []
+    for token in tokens:
+        if token.startswith("--") and len(token) > 2:
+            name, equals, value = token[2:].partition("=")
+            values = found.setdefault(name.replace("-", "_"), [])
+            if equals:
+                values.append(value)
+        else:
+            values.append(token)
+    return found
+
+
+def _options_of_parts(
+    command: Any, kind: type[Any], typed: Mapping[str, list[str]], name: str
+) -> tuple[dict[str, Option], str]:
+    """Return the options of the parts that flags and files choose, and what the pretexts' are, in a line."""
+    from pretask.config.files import config_keys, read_variant, section_keys
+
+    first = {key: values[0] for key, values in typed.items() if values}
+    chosen: dict[str, Any] = {}
+    for layer in _file_layers(kind, first.get("recipe"), first.get("config"), name):
+        chosen |= layer
+    always = section_keys(kind)
+    named = {key for key, option in always.items() if option.named is not None and not option.several}
+    chosen |= {key: first[key].partition(":")[0] for key in named if key in first}
+    chosen |= {key: values[0] for key, values in typed.items() if values and key not in always}
+    variants = typed.get("methods") or (command.__kwdefaults__ or {}).get("methods", ())
+    choices = [{**chosen, **read_variant(kind, variant)} for variant in variants] or [chosen]
+    options: dict[str, Option] = {}
+    for choice in choices:
+        for key, option in config_keys(kind, choice).items():
+            if key not in always:
+                options.setdefault(key, option)
+    return options, _pretexts_line(kind, choices[0], typed.get("pretexts", []))
+
+
+def _pretexts_line(kind: type[Any], choice: Mapping[str, Any], typed: Sequence[str]) -> str:
+    """Return the pretexts that are at work with all their options, as "discard:groups=4:grouping=contiguous"."""
+    from pretask.methods import METHODS
+    from pretask.options import default_options
+    from pretask.pretexts import PRETEXTS
+
+    own = METHODS.get(choice.get("method", "sla")).default_pretexts if kind is RunConfig else ()
+    names = [spec.partition(":")[0] for spec in typed or choice.get("pretexts") or own]
+    return " ".join(name + default_options(PRETEXTS.options(name)) for name in names)
+
+
+def _file_layers(
+    kind: type[AnyConfig], recipe: str | None, config: str | None, command: str
+) -> list[dict[str, Any]]:
+    """Return the settings of a recipe and of a file, those given, the stronger last."""
+    layers: list[dict[str, Any]] = []
+    if recipe is not None:
+        from pretask.config.recipes import read_recipe_for
+
+        layers.append(read_recipe_for(kind, recipe))
+    if config is not None:
+        from pretask.config.files import build_config, without_kind
+        from pretask.io.documents import read_yaml
+
+        given = without_kind(kind, read_yaml(Path(config)), config)
+        build_config(kind, given, source=config)
+        layers.append(given)
+    return layers
+
+
 def _giving_way(values: dict[str, Any], above: Collection[str]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if _INSTEAD_OF.get(key) not in above}
+
+
+def _flags(kind: type[Any], options: Mapping[str, Option], pretexts: str) -> type[Settings]:
+    """Return the class of a configuration's flags, in groups, with those of parts among them."""
+    from pretask.config.files import sections
+    from pretask.options import section_options
+
+    groups: list[tuple[str, Any, Any]] = []
+    for order, (name, cls) in enumerate(sections(kind).items(), 1):
+        made = section_options(cls)
+        if pretexts and "pretexts" in made:
+            words = f"{made['pretexts'].help}; here {pretexts}"
+            made["pretexts"] = dataclasses.replace(made["pretexts"], help=words)
+        rows = [(o.name, Annotated[o.hint, _shown(o)], o.default) for o in made.values()]
+        groups.append(_group(name, _TITLES[name], 2 * order, rows))
+    if options:
+        rows = [(o.name, Annotated[o.hint | None, _shown(o)], None) for o in options.values()]
+        groups.append(_group("options", "Options of the parts chosen", 5, rows))
+    flags: type[Settings] = dataclasses.make_dataclass(
+        f"{kind.__name__}Flags", groups, bases=(Settings,), frozen=True, namespace=_HERE
+    )
+    return Parameter(name="*")(flags)
+
+
+def _group(name: str, title: str, order: int, rows: Sequence[tuple[str, Any, Any]]) -> tuple[str, Any, Any]:
+    cls = dataclasses.make_dataclass(f"{name.title()}Flags", rows, frozen=True, namespace=_HERE)
+    return name, Annotated[cls, section(title, order)], dataclasses.field(default_factory=cls)
+
+
+def _shown(option: Option) -> Parameter:
+    """Return what help shows of an option: a line, its choices, its default in brackets."""
+    words = option.help
+    if get_origin(option.hint) is Literal:
+        words += f": {', '.join(get_args(option.hint))}"
+    if option.default not in (None, (), False):
+        words += f" [{option.written(option.default)}]"
+    return Parameter(help=words, show_default=False, show_choices=False)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from pretask.cli.app import app, open_console, print_lines
-from pretask.cli.flags import RunFlags
+from pretask.cli.flags import Settings, takes_settings
+from pretask.config.sections import RunConfig
 
-_DEFAULTS = RunFlags()
+_NONE = Settings()
 
 
 @app.command(name="list")
@@ -42,6 +43,7 @@ def list_(
 
 
 @app.command
+@takes_settings(RunConfig)
 def speed(
     *,
     methods: tuple[str, ...] = ("baseline", "sla"),
@@ -50,7 +52,7 @@ def speed(
     plain: bool = True,
     own_data: bool = False,
     json: Path | None = None,
-    settings: RunFlags = _DEFAULTS,
+    settings: Settings = _NONE,
 ) -> None:
     """Time training steps on this machine, against its ceilings and against a plain loop.
 
@@ -74,7 +76,9 @@ def speed(
     from pretask.speed.table import print_speed
 
     console = open_console()
-    found = measure_speed(settings.run_config(), methods, rounds, per_round, plain, own_data, console)
+    found = measure_speed(
+        settings.build(RunConfig, methods), methods, rounds, per_round, plain, own_data, console
+    )
     print_speed(found, console)
     if json is not None:
         write_json(json, found)

@@ -13,6 +13,7 @@ import cyclopts
 
 from pretask.cli import training, studies, models, machine  # isort: skip  # noqa: F401  (help lists them in this order)
 from pretask.cli.app import app
+from pretask.cli.flags import bind_settings
 from pretask.errors import Interrupted, PretaskError, printable
 from pretask.io.redaction import without_secrets
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     try:
         with _sigterm_as_ctrl_c():
+            bind_settings(tokens)
             app(tokens, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         _fail(" ".join(str(error).split()))

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pretask.cli.app import app, fail_if_runs_failed, open_console
-from pretask.cli.flags import EXECUTION, FewShotFlags, PretrainFlags, RunFlags
+from pretask.cli.flags import EXECUTION, Settings, takes_settings
+from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 
-_DEFAULTS = RunFlags()
-_PRETRAIN_DEFAULTS = PretrainFlags()
-_FEW_SHOT_DEFAULTS = FewShotFlags()
+_NONE = Settings()
 
 
 @app.command
@@ -33,13 +32,14 @@ def demo(*, seeds: int = 3, runs: str = "demo", jobs: int = 2) -> None:
 
 
 @app.command
+@takes_settings(RunConfig)
 def compare(
     *,
     methods: tuple[str, ...] = ("baseline", "da", "mt", "sla", "sla-sd"),
     seeds: int = 3,
     equal_compute: bool = False,
     execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
-    settings: RunFlags = _DEFAULTS,
+    settings: Settings = _NONE,
 ) -> None:
     """Compare methods over seeds on the same splits. The same command goes on with a study that was stopped.
 
@@ -55,11 +55,12 @@ def compare(
     """
     from pretask.studies.compare import compare as run_study
 
-    config = settings.run_config()
+    config = settings.build(RunConfig, methods)
     fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, execution, console=open_console()))
 
 
 @app.command
+@takes_settings(PretrainConfig)
 def compare_pretraining(
     *,
     methods: tuple[str, ...] = ("simclr", "trimix", "random", "supervised"),
@@ -71,7 +72,7 @@ def compare_pretraining(
     seeds: int = 3,
     equal_compute: bool = False,
     execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
-    settings: PretrainFlags = _PRETRAIN_DEFAULTS,
+    settings: Settings = _NONE,
 ) -> None:
     """Compare pre-trainings over seeds by probes and by fine-tuning. The same command goes on with a stopped study.
 
@@ -97,22 +98,24 @@ def compare_pretraining(
     """
     from pretask.io.documents import read_yaml
     from pretask.studies.judging import Judging, tuning_config
+    from pretask.studies.pretraining import CONTROLS
     from pretask.studies.pretraining import compare_pretraining as run_study
 
     tuned = tuning_config({} if tuning is None else read_yaml(tuning), str(tuning))
     judging = Judging(protocols, label_fractions, transfer, tuned, metric)
-    config = settings.pretrain_config()
+    config = settings.build(PretrainConfig, [name for name in methods if name not in CONTROLS])
     fail_if_runs_failed(run_study(config, methods, judging, seeds, equal_compute, execution, open_console()))
 
 
 @app.command
+@takes_settings(FewShotConfig)
 def compare_few_shot(
     *,
     methods: tuple[str, ...] = ("prototypes", "prototypes:pretexts=rotation"),
     seeds: int = 3,
     equal_compute: bool = False,
     execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
-    settings: FewShotFlags = _FEW_SHOT_DEFAULTS,
+    settings: Settings = _NONE,
 ) -> None:
     """Compare trainings by episodes over seeds, on the same episodes. The same command goes on with a stopped study.
 
@@ -127,5 +130,5 @@ def compare_few_shot(
     """
     from pretask.studies.few_shot import compare_few_shot as run_study
 
-    config = settings.few_shot_config()
+    config = settings.build(FewShotConfig, methods)
     fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, execution, open_console()))

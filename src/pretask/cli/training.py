@@ -8,28 +8,30 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pretask.cli.app import app, open_console, print_lines
-from pretask.cli.flags import FewShotFlags, PretrainFlags, RunFlags
-from pretask.config.sections import RunConfig
+from pretask.cli.flags import Settings, takes_settings
+from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.errors import PretaskError
 
-_DEFAULTS = RunFlags()
-_PRETRAIN_DEFAULTS = PretrainFlags()
-_FEW_SHOT_DEFAULTS = FewShotFlags()
+_NONE = Settings()
 
 
 @app.command
+@takes_settings(RunConfig)
 def train(
     *,
     resume: Annotated[
         Path | None, Parameter(help="go on with this run folder, whose settings are taken; no other flags")
     ] = None,
-    settings: RunFlags = _DEFAULTS,
+    settings: Settings = _NONE,
 ) -> None:
-    """Train one model. The same command goes on with a run that was stopped."""
+    """Train one model. The same command resumes a run that was stopped.
+
+    `pretask train --method NAME --help` lists the options of that method too, and of what else is chosen.
+    """
     from pretask import experiment
     from pretask.cli.results_text import results_lines
 
-    console, run = open_console(), settings.run_config()
+    console, run = open_console(), settings.build(RunConfig)
     if resume is None:
         results = experiment.train(run, console=console)
     elif run == RunConfig():
@@ -42,22 +44,24 @@ def train(
 
 
 @app.command
-def pretrain(*, settings: PretrainFlags = _PRETRAIN_DEFAULTS) -> None:
+@takes_settings(PretrainConfig)
+def pretrain(*, settings: Settings = _NONE) -> None:
     """Train a backbone without labels, for `train --init`. The same command goes on with a run that was stopped."""
     from pretask.cli.results_text import pretraining_lines
     from pretask.pretraining_run import pretrain as run_pretraining
 
     console = open_console()
-    results = run_pretraining(settings.pretrain_config(), console=console)
+    results = run_pretraining(settings.build(PretrainConfig), console=console)
     print_lines(pretraining_lines(results), console)
 
 
 @app.command
-def few_shot(*, settings: FewShotFlags = _FEW_SHOT_DEFAULTS) -> None:
+@takes_settings(FewShotConfig)
+def few_shot(*, settings: Settings = _NONE) -> None:
     """Train by episodes of a few classes, and try it on new ones. The same command goes on with a stopped run."""
     from pretask.cli.results_text import few_shot_lines
     from pretask.few_shot_run import train_few_shot
 
     console = open_console()
-    results = train_few_shot(settings.few_shot_config(), console=console)
+    results = train_few_shot(settings.build(FewShotConfig), console=console)
     print_lines(few_shot_lines(results), console)

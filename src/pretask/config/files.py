@@ -3,95 +3,151 @@
 from __future__ import annotations
 
 import re
-import reprlib
-import types
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
-from pretask.config.episodes import ONLY_HERE as ONLY_IN_EPISODES
-from pretask.config.episodes import FewShotConfig
-from pretask.config.pretraining import ONLY_HERE as ONLY_IN_PRETRAINING
-from pretask.config.pretraining import PretrainConfig
-from pretask.config.sections import DECIDED_AT_START, MAY_DIFFER_ON_RESUME, RunConfig
+from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.errors import PretaskError, unknown_name
 from pretask.io.documents import read_yaml
 from pretask.io.files import write_atomically
 from pretask.io.redaction import without_known_secrets
+from pretask.options import DECIDED, FREE, Option, read_spec, section_options
+
+KIND = "kind"
+"""The key of a file that says what it configures."""
 
 _OPEN: tuple[Any, ...] = ("auto", (), None)
 _COUNTED = re.compile(r"# (\d+) settings\n")
-_shown = reprlib.Repr()  # a value in an error: bounded
-_shown.maxstring = _shown.maxother = 80
+_KINDS = (RunConfig, PretrainConfig, FewShotConfig)
+_SIGNS: dict[type[Any], set[str]] = {
+    PretrainConfig: {"base", "strength"},
+    FewShotConfig: {"head", "test_episodes"},
+}  # keys that tell the kind of a file that does not say it
+
+_section_keys: dict[Any, dict[str, Option]] = {}
 
 AnyConfig = RunConfig | PretrainConfig | FewShotConfig
 C = TypeVar("C", bound=AnyConfig)
 
 
-def _sections(kind: type[Any]) -> dict[str, type]:
-    return get_type_hints(kind)
+def sections(kind: type[Any]) -> dict[str, Any]:
+    """Return the sections of a kind of configuration, by the name of its field."""
+    return {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
 
 
-def config_types(kind: type[Any] = RunConfig) -> dict[str, Any]:
-    """Return the type of every key of a kind of configuration."""
-    return {
-        key: hint for section in _sections(kind).values() for key, hint in get_type_hints(section).items()
-    }
+def section_keys(kind: type[Any]) -> dict[str, Option]:
+    """Return the keys that every configuration of a kind has, without those of parts."""
+    if kind not in _section_keys:
+        declared = [section_options(section) for section in sections(kind).values()]
+        _section_keys[kind] = {key: option for options in declared for key, option in options.items()}
+    return _section_keys[kind]
+
+
+def config_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Option]:
+    """Return all keys of a configuration: those of its kind, and the options of the parts that `values` choose.
+
+    Raises:
+        PretaskError: a part that does not exist.
+    """
+    keys = dict(section_keys(kind))
+    for option in section_keys(kind).values():
+        if option.named is not None and not option.several:
+            chosen = values.get(option.name, option.default)
+            keys = {**option.named.find().all_options(chosen, values), **keys}
+    return keys
 
 
 def to_flat(config: AnyConfig) -> dict[str, Any]:
-    """Return the configuration as one mapping of keys to values."""
-    return {key: value for section in asdict(config).values() for key, value in section.items()}
+    """Return the configuration as one mapping of keys to values; options of parts as far as they are given."""
+    flat = {
+        f.name: getattr(getattr(config, name), f.name)
+        for name, section in sections(type(config)).items()
+        for f in fields(section)
+    }
+    return {**flat, **config.options}
+
+
+def to_full(config: AnyConfig) -> dict[str, Any]:
+    """Return the configuration as one mapping, with the options of its parts at their defaults where not given."""
+    flat = to_flat(config)
+    keys = config_keys(type(config), flat)
+    return {key: flat.get(key, option.default) for key, option in keys.items()}
 
 
 def from_flat(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
-    """Build the configuration of a run from a flat mapping; see `build_config`."""
+    """Build the configuration of a training with labels from a flat mapping; see `build_config`."""
     return build_config(RunConfig, values, source)
 
 
-def build_config(kind: type[C], values: Mapping[str, Any], source: str = "the configuration") -> C:
+def build_config(
+    kind: type[C],
+    values: Mapping[str, Any],
+    source: str = "the configuration",
+    among: Iterable[Mapping[str, Any]] = (),
+) -> C:
     """Build a configuration from a flat mapping; keys not given keep their defaults.
 
     Args:
-        kind: of a run, of a pre-training, or of a training by episodes.
-        values: keys as in the flags, with underscores.
+        kind: of a training with labels, of a pre-training, or of a training by episodes.
+        values: keys as in the flags, with underscores. A part may come with options, as in "gssl:gate=frozen".
         source: where the mapping comes from, for errors.
+        among: further choices of parts whose options may be given too: those of a study's variants.
 
     Raises:
-        PretaskError: an unknown key (the nearest is named) or a value of the wrong type.
+        PretaskError: an unknown key (the nearest is named), an option of a part that is not chosen, a value of the
+            wrong type or out of range.
     """
-    known = config_types(kind)
+    values = _spelled_out(kind, values)
+    known = config_keys(kind, values)
+    for other in among:
+        known = {**config_keys(kind, {**values, **other}), **known}
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise unknown_name(f"key in {source}", str(key), known)
-        checked[key] = _checked(key, value, known[key], source)
-    sections = {
-        name: section(**{f.name: checked[f.name] for f in fields(section) if f.name in checked})
-        for name, section in _sections(kind).items()
-    }
-    return kind(**sections)
+            raise _unknown_key(kind, str(key), known, source)
+        if value is None and key not in section_keys(kind) and not known[key].takes_none:
+            continue  # an option of a part that is left to the part
+        checked[key] = known[key].read(value, f" in {source}")
+        _refuse_secret(key, checked[key], source)
+    return _assembled(kind, checked)
 
 
 def override(config: C, **values: Any) -> C:
-    """Return a copy with some keys replaced; see `build_config` for errors."""
-    return build_config(type(config), {**to_flat(config), **values})
+    """Return a copy with some keys replaced; options of parts that it then does not have are left out.
+
+    Raises:
+        PretaskError: see `build_config`.
+    """
+    kind = type(config)
+    given = _spelled_out(kind, values)
+    flat = {**to_flat(config), **given}
+    known = config_keys(kind, flat)
+    always = section_keys(kind)
+    if any(always[key].named and not always[key].several for key in given if key in always):
+        flat = {key: value for key, value in flat.items() if key in known or key in given}
+    for key, value in given.items():
+        if key not in known:
+            raise _unknown_key(kind, key, known, "the configuration")
+        flat[key] = known[key].read(value)
+    return _assembled(kind, flat)
 
 
 def load_config(path: Path | str, **overrides: Any) -> RunConfig:
     """Read a configuration file, flags of which may be overridden.
 
     Raises:
-        PretaskError: see `read_yaml` and `from_flat`.
+        PretaskError: see `read_yaml` and `build_config`.
     """
-    return from_flat({**read_yaml(Path(path)), **overrides}, source=str(path))
+    values = read_yaml(Path(path))
+    return from_flat({**without_kind(RunConfig, values, str(path)), **overrides}, source=str(path))
 
 
 def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
-    """Read the configuration that a run of any kind wrote, which its keys tell.
+    """Read the configuration that a run of any kind wrote.
 
     Raises:
         PretaskError: as `load_config`; or a part of the file is missing.
@@ -104,21 +160,48 @@ def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
             f"{path} has {len(values)} of {told[1]} settings: it was cut short or edited; restore it, or train again "
             "with another --name"
         )
-    return any_config({**values, **overrides}, source=str(path))
+    kind = kind_of({**values, **overrides})
+    return build_config(kind, {**_of_its_parts(kind, values), **overrides}, source=str(path))
 
 
 def any_config(values: Mapping[str, Any], source: str = "the configuration") -> AnyConfig:
-    """Build the configuration that a flat mapping is of, by the keys that it has; see `build_config`."""
-    if ONLY_IN_PRETRAINING in values:
-        return build_config(PretrainConfig, values, source)
-    if ONLY_IN_EPISODES in values:
-        return build_config(FewShotConfig, values, source)
-    return build_config(RunConfig, values, source)
+    """Build the configuration that a flat mapping is of; see `kind_of` and `build_config`."""
+    kind = kind_of(values)
+    return build_config(kind, without_kind(kind, values, source), source)
+
+
+def kind_of(values: Mapping[str, Any]) -> type[AnyConfig]:
+    """Return which kind of configuration a flat mapping is of: as it says, or by keys that others do not have.
+
+    Raises:
+        PretaskError: it says a kind that does not exist.
+    """
+    if KIND in values:
+        kinds: dict[str, type[AnyConfig]] = {kind.kind: kind for kind in _KINDS}
+        if values[KIND] not in kinds:
+            raise unknown_name("kind of configuration", str(values[KIND]), kinds)
+        return kinds[values[KIND]]
+    return next((kind for kind, signs in _SIGNS.items() if signs & set(values)), RunConfig)
+
+
+def without_kind(kind: type[AnyConfig], values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the settings of a file without what it says of its kind.
+
+    Raises:
+        PretaskError: it says another kind than the one asked for.
+    """
+    if KIND in values and kind_of(values) is not kind:
+        raise PretaskError(
+            f"{source} configures a {kind_of(values).kind_words}, and a {kind.kind_words} is asked for: "
+            "give it to the command that it is of"
+        )
+    return {key: value for key, value in values.items() if key != KIND}
 
 
 def save_config(config: AnyConfig, path: Path) -> None:
-    """Write every key of the configuration as YAML, and how many there are: a part of such a file is YAML too."""
-    content = {key: list(v) if isinstance(v, tuple) else v for key, v in to_flat(config).items()}
+    """Write kind and every key of the configuration as YAML, and how many: a part of such a file is YAML too."""
+    content: dict[str, Any] = {KIND: config.kind}
+    content |= {key: list(v) if isinstance(v, tuple) else v for key, v in to_full(config).items()}
     text = f"# {len(content)} settings\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -126,20 +209,21 @@ def save_config(config: AnyConfig, path: Path) -> None:
 def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
     """Return what a resumed run uses: the saved values, or the asked ones where they cannot change the result.
 
-    A key of `DECIDED_AT_START` that is left open takes what the first start decided.
+    A key that the first start decides takes what it decided where it is left open.
 
     Raises:
         PretaskError: the configurations differ; the first differing key is named with both values.
     """
     if not isinstance(saved, type(asked)):
         raise PretaskError(
-            f"{folder} holds a {_kind_words(saved)}, and a {_kind_words(asked)} is asked for: give another --name"
+            f"{folder} holds a {saved.kind_words}, and a {asked.kind_words} is asked for: give another --name"
         )
-    old, new = to_flat(saved), to_flat(asked)
+    old, new = to_full(saved), to_full(asked)
+    keys = {**config_keys(type(saved), old), **config_keys(type(asked), new)}
     for key, value in new.items():
-        if key in MAY_DIFFER_ON_RESUME:
+        if FREE in keys[key].marks:
             old[key] = value
-        elif value != old[key] and not (key in DECIDED_AT_START and value in _OPEN):
+        elif value != old.get(key, value) and not (DECIDED in keys[key].marks and value in _OPEN):
             raise PretaskError(
                 f"{folder} was started with {key} = {old[key]}, now {key} = {value} is asked: "
                 "give the same settings to resume, or another --name for a new run"
@@ -147,22 +231,91 @@ def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
     return build_config(type(asked), old)
 
 
-def _kind_words(config: AnyConfig) -> str:
-    if isinstance(config, PretrainConfig):
-        return "pre-training"
-    return "training by episodes" if isinstance(config, FewShotConfig) else "training with labels"
+def read_variant(kind: type[Any], text: str) -> dict[str, Any]:
+    """Return the settings of "NAME:key=value": the part that a study varies, its options, and keys of how it learns.
+
+    Raises:
+        PretaskError: an unknown name or option, or a key that a study gives to all its runs alike.
+    """
+    always = section_keys(kind)
+    registry = always[kind.named_by].named
+    assert registry is not None
+    own = {key: option for key, option in always.items() if key in _varied(kind)}
+
+    def options_at(name: str) -> dict[str, Option]:
+        return {**own, **registry.find().options(name)}
+
+    words = {word.partition("=")[0].replace("-", "_") for word in text.split(":")[1:]}
+    for key in sorted(words & set(always) - set(own)):
+        raise PretaskError(
+            f"'{text}' has {key} of its own, which a study gives to all alike: type {always[key].flag} for all of it"
+        )
+    name, values = read_spec(text, options_at, kind.named_by)
+    return {kind.named_by: name, **values}
 
 
-def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
-    """Return the value as the key's type, or raise the error that tells what is allowed."""
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for option in options:
-        accepted, converted = _convert(value, option)
-        if accepted:
-            _refuse_secret(key, converted, source)
-            return converted
-    allowed = " or ".join(_describe(option) for option in options)
-    raise PretaskError(f"{key} = {_shown.repr(value)} in {source} is not allowed: give {allowed}")
+def _varied(kind: type[Any]) -> set[str]:
+    """Return the keys in which runs of a study may differ: how they learn, not what from, how long or whence."""
+    learning = {"backbone", "optim", "method", "pretraining", "episodes"}
+    found = {f.name for name, section in sections(kind).items() if name in learning for f in fields(section)}
+    found -= {"epochs", "steps", "ways", "shots", "queries", "test_episodes", kind.named_by}
+    return found | {"augment"} if kind is RunConfig else found
+
+
+def _assembled(kind: type[C], values: Mapping[str, Any]) -> C:
+    """Return a configuration of values that are checked."""
+    made = {
+        name: section(**{f.name: values[f.name] for f in fields(section) if f.name in values})
+        for name, section in sections(kind).items()
+    }
+    options = {key: value for key, value in values.items() if key not in section_keys(kind)}
+    return kind(**made, options=options)
+
+
+def _spelled_out(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with options that stand in the name of a part, as in "gssl:gate=frozen", as keys."""
+    spelled = dict(values)
+    for key, value in values.items():
+        option = section_keys(kind).get(key)
+        if option is None:
+            continue
+        if option.named is not None and not option.several and isinstance(value, str) and ":" in value:
+            spelled[key], own = option.named.find().read(value)
+            spelled.update(own)
+    return spelled
+
+
+def _unknown_key(kind: type[Any], key: str, known: Mapping[str, Option], source: str) -> PretaskError:
+    holders = [name for name, options in _all_parts(kind) if key in options]
+    if holders:
+        some = ", ".join(holders[:4]) + (", …" if len(holders) > 4 else "")
+        return PretaskError(
+            f"{key} in {source} is an option of {some}, which is not chosen: choose it, or leave out "
+            f"--{key.replace('_', '-')}"
+        )
+    return unknown_name(f"key in {source}", key, known)
+
+
+def _of_its_parts(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run wrote, without options of parts that it does not have."""
+    values = {key: value for key, value in values.items() if key != KIND}
+    gate = values.get("gate")
+    if isinstance(gate, list) and len(gate) == 1:
+        values["gate"] = gate[0]
+    known = config_keys(kind, values)
+    others = {key for _, options in _all_parts(kind) for key in options}
+    return {key: value for key, value in values.items() if key in known or key not in others}
+
+
+def _all_parts(kind: type[Any]) -> list[tuple[str, dict[str, Option]]]:
+    """Return name and options of every part that a configuration of a kind may choose."""
+    return [
+        (name, registry.all_options(name, {}))
+        for option in section_keys(kind).values()
+        if option.named is not None and not option.several
+        for registry in (option.named.find(),)
+        for name in registry.names()
+    ]
 
 
 def _refuse_secret(key: str, value: Any, source: str) -> None:
@@ -173,44 +326,3 @@ def _refuse_secret(key: str, value: Any, source: str) -> None:
                 f"{key} in {source} holds a password or token, and settings are written down: "
                 "take it out; for the Hugging Face Hub type `hf auth login`"
             )
-
-
-def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
-    if get_origin(hint) is Literal:
-        return value in get_args(hint), value
-    if get_origin(hint) is tuple:
-        items = [value] if isinstance(value, str | float | int) else value
-        if not isinstance(items, list | tuple):
-            return False, value
-        converted = [_convert(item, get_args(hint)[0]) for item in items]
-        return all(ok for ok, _ in converted), tuple(item for _, item in converted)
-    if hint is type(None):
-        return value is None, value
-    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        return _as_float(value)
-    if hint is str and isinstance(value, str):
-        return "\0" not in value, value  # no path can hold it
-    return isinstance(value, hint) and not (hint is int and isinstance(value, bool)), value
-
-
-def _as_float(value: float | str) -> tuple[bool, Any]:
-    """YAML reads `1e-4` as a string; it is a number all the same."""
-    try:
-        return True, float(value)
-    except (ValueError, OverflowError):
-        return False, value
-
-
-def _describe(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    if get_origin(hint) is tuple:
-        return f"a list of {_describe(get_args(hint)[0])}"
-    names = {
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        bool: "true or false",
-        type(None): "nothing",
-    }
-    return names.get(hint, str(hint))

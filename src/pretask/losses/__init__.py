@@ -7,8 +7,7 @@ from pretask.losses.factory import LOSSES, LossFactory, create_loss
 from pretask.losses.focal import Focal
 from pretask.losses.heads import CosineLinear, create_head
 from pretask.losses.ldam import LDAM
-from pretask.losses.options import ClassWeights, LossOptions
-from pretask.losses.reweighting import Reweighted
+from pretask.losses.reweighting import ClassWeights, Reweighted
 
 __all__ = [
     "LDAM",
@@ -20,7 +19,6 @@ __all__ = [
     "Distillation",
     "Focal",
     "LossFactory",
-    "LossOptions",
     "Reweighted",
     "create_head",
     "create_loss",

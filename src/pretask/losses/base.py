@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from pretask.options import BELOW_ONE
+
+LabelSmoothing = Annotated[float, BELOW_ONE, "share of the target spread over all labels"]
 
 
 class ClassificationLoss(nn.Module, ABC):

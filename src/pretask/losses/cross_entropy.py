@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from pretask.losses.base import ClassificationLoss
+from pretask.losses.base import ClassificationLoss, LabelSmoothing
 from pretask.losses.factory import LOSSES
-from pretask.losses.options import DEFAULTS, LossOptions
 
 
 @LOSSES.register("cross_entropy")
@@ -16,12 +15,12 @@ class CrossEntropy(ClassificationLoss):
 
     Args:
         class_counts: training images of each of the K labels; not used by this loss.
-        options: `label_smoothing` is s.
+        label_smoothing: s, in [0, 1).
     """
 
-    def __init__(self, class_counts: Tensor, options: LossOptions = DEFAULTS) -> None:
+    def __init__(self, class_counts: Tensor, *, label_smoothing: LabelSmoothing = 0.0) -> None:
         super().__init__()
-        self.label_smoothing = options.label_smoothing
+        self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of each sample; see `ClassificationLoss.forward`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from pretask.losses.base import ClassificationLoss, as_probabilities
+from pretask.losses.base import ClassificationLoss, LabelSmoothing, as_probabilities
 from pretask.losses.factory import LOSSES
-from pretask.losses.options import DEFAULTS, LossOptions
+from pretask.options import at_least
 
 
 @LOSSES.register("focal")
@@ -18,13 +20,20 @@ class Focal(ClassificationLoss):
 
     Args:
         class_counts: training images of each of the K labels; not used by this loss.
-        options: `focal_gamma` is γ; `label_smoothing`.
+        label_smoothing: in [0, 1).
+        focal_gamma: γ, 0 or more; 0 is cross-entropy.
     """
 
-    def __init__(self, class_counts: Tensor, options: LossOptions = DEFAULTS) -> None:
+    def __init__(
+        self,
+        class_counts: Tensor,
+        *,
+        label_smoothing: LabelSmoothing = 0.0,
+        focal_gamma: Annotated[float, at_least(0), "how much images that are right already count less"] = 2.0,
+    ) -> None:
         super().__init__()
-        self.gamma = options.focal_gamma
-        self.label_smoothing = options.label_smoothing
+        self.gamma = focal_gamma
+        self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each sample; see `ClassificationLoss.forward`."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pretask.losses.base import ClassificationLoss, as_probabilities
+from pretask.losses.base import ClassificationLoss, LabelSmoothing, as_probabilities
 from pretask.losses.factory import LOSSES
-from pretask.losses.options import DEFAULTS, LossOptions
 from pretask.losses.reweighting import positive_counts
+from pretask.options import above
+
+Margin = Annotated[float, above(0), "of the rarest class"]
+Scale = Annotated[float, above(0), "factor of the cosines of ldam's head"]
 
 
 @LOSSES.register("ldam")
@@ -21,7 +26,9 @@ class LDAM(ClassificationLoss):
 
     Args:
         class_counts: training images of each of the K labels.
-        options: `ldam_margin`, `ldam_scale` (s) and `label_smoothing`.
+        label_smoothing: in [0, 1).
+        ldam_margin: of the rarest class, above 0.
+        ldam_scale: s, above 0.
 
     Raises:
         PretaskError: no counts, or a class without images.
@@ -29,12 +36,19 @@ class LDAM(ClassificationLoss):
 
     margins: Tensor
 
-    def __init__(self, class_counts: Tensor, options: LossOptions = DEFAULTS) -> None:
+    def __init__(
+        self,
+        class_counts: Tensor,
+        *,
+        label_smoothing: LabelSmoothing = 0.0,
+        ldam_margin: Margin = 0.5,
+        ldam_scale: Scale = 30.0,
+    ) -> None:
         super().__init__()
-        self.logit_scale: float = options.ldam_scale
-        self.label_smoothing = options.label_smoothing
+        self.logit_scale: float = ldam_scale
+        self.label_smoothing = label_smoothing
         rarity = positive_counts(class_counts, "LDAM").pow(-0.25)
-        margins = options.ldam_margin * rarity / rarity.max()
+        margins = ldam_margin * rarity / rarity.max()
         self.register_buffer("margins", margins.to(torch.float32), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
 from torch import Tensor
 
 from pretask.errors import PretaskError
 from pretask.losses.base import ClassificationLoss
-from pretask.losses.options import ClassWeights, LossOptions
+from pretask.options import BELOW_ONE, SHARE, checking, one_of
+
+ClassWeights = Literal["none", "inverse", "effective"]
+"""How classes are weighted: all alike, by the inverse of their counts, or of their effective numbers."""
+WeightsOption = Annotated[
+    ClassWeights,
+    "by class sizes, or effective numbers",
+]
+EffectiveBeta = Annotated[float, BELOW_ONE, "beta of the effective number"]
 
 
 def positive_counts(class_counts: Tensor, purpose: str) -> Tensor:
@@ -30,6 +40,7 @@ def positive_counts(class_counts: Tensor, purpose: str) -> Tensor:
     )
 
 
+@checking
 class Reweighted(ClassificationLoss):
     """w_y · loss from a share `start` of the training on, loss before; a soft target q weighs Σ_k q_k w_k.
 
@@ -57,11 +68,11 @@ class Reweighted(ClassificationLoss):
         loss: ClassificationLoss,
         class_counts: Tensor,
         kind: ClassWeights,
-        start: float = 0.0,
-        beta: float = 0.9999,
+        start: Annotated[float, SHARE, "share of the training after which class weights apply"] = 0.0,
+        beta: EffectiveBeta = 0.9999,
     ) -> None:
         super().__init__()
-        LossOptions(class_weights=kind, reweight_from=start, effective_beta=beta)  # checks their ranges
+        one_of("kind of class weights", kind, ClassWeights)
         self.loss, self.start, self.logit_scale = loss, start, loss.logit_scale
         weights = class_weights(class_counts, kind, beta).to(torch.float32)
         self.register_buffer("weights", weights, persistent=False)
@@ -97,3 +108,19 @@ def class_weights(class_counts: Tensor, kind: ClassWeights, beta: float = 0.9999
     counts = positive_counts(class_counts, f"class weights '{kind}'")
     raw = 1 / counts if kind == "inverse" else (1 - beta) / (1 - beta**counts)
     return raw * counts.sum() / (counts * raw).sum()
+
+
+def weighted(
+    loss: ClassificationLoss,
+    class_counts: Tensor,
+    *,
+    class_weights: Annotated[
+        ClassWeights, "by one over the images of a class, or over their effective number"
+    ] = "none",
+    effective_beta: EffectiveBeta = 0.9999,
+    reweight_from: Annotated[float, SHARE, "share of the training before class weights apply"] = 0.0,
+) -> ClassificationLoss:
+    """Return a loss with class weights, or the loss itself where none are asked for; see `Reweighted`."""
+    if class_weights == "none":
+        return loss
+    return Reweighted(loss, class_counts, class_weights, reweight_from, effective_beta)

@@ -1,10 +1,9 @@
 """How pretexts, losses and a backbone become one training objective; presets by name."""
 
-from pretask.methods.base import Method, MethodParts
+from pretask.methods.base import METHODS, Method, MethodParts, create_method
 from pretask.methods.classifier import Classifier
 from pretask.methods.encoder import Encoder
-from pretask.methods.factory import METHODS, create_method
-from pretask.methods.gate import GATES, GateOptions
+from pretask.methods.gate import GATES, create_gate
 from pretask.methods.model_card import ModelCard, read_card
 from pretask.methods.model_files import (
     load_backbone_weights,
@@ -22,11 +21,11 @@ __all__ = [
     "METHODS",
     "Classifier",
     "Encoder",
-    "GateOptions",
     "Method",
     "MethodParts",
     "ModelCard",
     "Trainee",
+    "create_gate",
     "create_method",
     "load_backbone_weights",
     "load_classifier",

@@ -7,17 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretask.errors import PretaskError
-from pretask.methods.base import Method, MethodParts, accuracy, hard_labels, pretext_head
+from pretask.methods.base import (
+    METHODS,
+    Layer,
+    Method,
+    MethodParts,
+    PretextScale,
+    PretextWeight,
+    accuracy,
+    hard_labels,
+    pretext_head,
+)
 from pretask.methods.classifier import Classifier
-from pretask.methods.factory import METHODS
-from pretask.methods.gate import GateOptions, create_gate
+from pretask.methods.gate import create_gate
+from pretask.options import Named
 from pretask.pretexts import PatchPretext, Pretext, transform_shared
 
 
@@ -34,25 +44,36 @@ class AuxiliaryTasks(Method):
     """
 
     default_pretexts: ClassVar[tuple[str, ...]] = ("lorot-e", "patch-flip", "patch-color")
-    default_pretext_weight: ClassVar[float] = 0.1
     gated: ClassVar[bool] = True
     """False gives every task the weight one, so that T tasks weigh T·λ."""
 
-    def __init__(self, parts: MethodParts) -> None:
+    def __init__(
+        self,
+        parts: MethodParts,
+        *,
+        gate: Annotated[
+            str, Named("pretask.methods.gate:GATES"), "how pretexts share the weight (pretask list gates)"
+        ] = "learned",
+        pretext_weight: PretextWeight = 0.1,
+        pretext_scale: PretextScale = None,
+        layer: Layer = None,
+    ) -> None:
         tasks = self.pretexts_of(parts)
         features = [task for task in tasks if task.domain == "features"]
-        super().__init__(parts, parts.encoder(features))
+        super().__init__(parts, parts.encoder(features, layer))
         self.names = [task.name for task in tasks]
         if len(set(self.names)) < len(tasks):
             raise PretaskError(f"each task needs a head of its own, but {self.names} holds one twice")
         self.tasks = nn.ModuleList(tasks)
         self.loss = parts.make_loss(parts.class_counts)
         self.head = parts.head(parts.num_classes, self.loss)
-        self.task_heads = nn.ModuleList(pretext_head(parts, self.loss, task.num_labels) for task in tasks)
+        self.task_heads = nn.ModuleList(
+            pretext_head(parts, self.loss, task.num_labels, pretext_scale) for task in tasks
+        )
         self.has_gate = self.gated and len(tasks) > 1
-        options = parts.gate if self.has_gate else GateOptions("uniform")
-        self.gate = create_gate(parts.backbone.num_features, len(tasks), options)
-        self.pretext_weight = self.pretext_weight_of(parts)
+        self.gate_name = gate.partition(":")[0]
+        self.gate = create_gate(gate if self.has_gate else "uniform", parts.backbone.num_features, len(tasks))
+        self.pretext_weight = pretext_weight
 
     @property
     def pretexts(self) -> tuple[Pretext, ...]:
@@ -121,7 +142,7 @@ class AuxiliaryTasks(Method):
     def summary(self) -> str:
         """Return tasks, gate and total weight."""
         total = self.pretext_weight * (1 if self.gated else len(self.names))
-        gate = f", gate {self.gate.options.mode}" if self.has_gate else ""
+        gate = f", gate {self.gate_name}" if self.has_gate else ""
         return f"tasks {', '.join(self.names)} of total weight {total:g}{gate}"
 
     def _classifier(self, inference: str) -> Classifier:

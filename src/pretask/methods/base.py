@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
@@ -14,37 +14,33 @@ from pretask.errors import unknown_name
 from pretask.losses import ClassificationLoss, LossFactory, create_head, create_loss
 from pretask.methods.classifier import Classifier, Head
 from pretask.methods.encoder import Encoder, Normalize
-from pretask.methods.gate import GateOptions
 from pretask.methods.trainee import Trainee
+from pretask.options import above, at_least
 from pretask.pretexts import Pretext, create_pretexts
+from pretask.registry import Registry
 
-ViewReduction = Literal["mean", "sum"]
-BatchOf = Literal["images", "views"]
+PretextWeight = Annotated[float, at_least(0), "total weight of the pretext losses"]
+PretextScale = Annotated[
+    float | None,
+    above(0),
+    "of pretext cosines beside an ldam head",
+]
+Layer = Annotated[
+    str | None,
+    "after which features are changed, as in blocks.9",
+]
 
 
 @dataclass(frozen=True)
 class MethodParts:
-    """What a method is built from; each method takes what it uses.
+    """What every method is built from; its own options are parameters of its constructor.
 
     Attributes:
         backbone: normalised images [B, C, H, W] → features [B, D].
         class_counts: training images of each class, int64 [N]; its length is the number of classes.
         mean, std: of the training pixels in [0, 1], per channel.
         pretexts: transformations of images or features; the method's own where empty.
-        layer: where features are changed, a name of `backbone.named_modules()`; None is the end.
         make_loss: classification loss, built once per head.
-        views: k views drawn at random per image and step, without repeats; None takes all M.
-        view_reduction: mean or sum of the loss over an image's views.
-        pretext_weight: total weight of the pretext heads' losses; the method's own where None.
-        pretext_scale: of the cosines of pretext heads, which are normalised where the class head is (LDAM);
-            None takes the class head's.
-        gate: how several pretext heads share the weight.
-        distill_temperature: T of self-distillation.
-        distill_weight: β, weight of the cross-entropy of the distilled head.
-        pseudo_threshold: τ of FixMatch, the least confidence of a guess that counts.
-        align_guesses: whether FixMatch brings its guesses to the class frequencies of the labels.
-        unlabelled_weight: λ_u of FixMatch.
-        unlabelled_ratio: μ of FixMatch, unlabelled images in a step for each labelled one.
     """
 
     backbone: Backbone
@@ -52,29 +48,17 @@ class MethodParts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     pretexts: Sequence[Pretext] = ()
-    layer: str | None = None
     make_loss: LossFactory = field(default_factory=lambda: create_loss("cross_entropy"))
-    views: int | None = None
-    view_reduction: ViewReduction = "mean"
-    pretext_weight: float | None = None
-    pretext_scale: float | None = None
-    gate: GateOptions = field(default_factory=GateOptions)
-    distill_temperature: float = 1.0
-    distill_weight: float = 1.0
-    pseudo_threshold: float = 0.95
-    align_guesses: bool = False
-    unlabelled_weight: float = 1.0
-    unlabelled_ratio: int = 7
 
     @property
     def num_classes(self) -> int:
         """N."""
         return len(self.class_counts)
 
-    def encoder(self, pretexts: Sequence[Pretext] = ()) -> Encoder:
-        """Return the backbone with the views of `pretexts`."""
-        layer = self.layer if pretexts else None
-        return Encoder(self.backbone, Normalize(self.mean, self.std), pretexts, layer)
+    def encoder(self, pretexts: Sequence[Pretext] = (), layer: str | None = None) -> Encoder:
+        """Return the backbone with the views of `pretexts`, those of features at `layer`; see `Encoder`."""
+        at = layer if pretexts else None
+        return Encoder(self.backbone, Normalize(self.mean, self.std), pretexts, at)
 
     def head(self, num_labels: int, loss: ClassificationLoss) -> Head:
         """Return a head over `num_labels` classes or joint labels, normalised where the loss needs it."""
@@ -86,9 +70,6 @@ class Method(Trainee):
 
     Attributes:
         default_pretexts: names of the pretexts it takes where none are given.
-        default_views: views of each image in a step where no number is given; None takes all.
-        default_batch_of: what makes up the size of a batch where neither is asked for, images or views of images.
-        default_pretext_weight: where no weight is given.
         default_low_resolution: side of images in the first part of a training, as a share of the full side, and
             that part's share of the training, where none are given.
         inferences: the ways a trained model can answer; the first is the default.
@@ -98,9 +79,6 @@ class Method(Trainee):
     """
 
     default_pretexts: ClassVar[tuple[str, ...]] = ()
-    default_views: ClassVar[int | None] = None
-    default_batch_of: ClassVar[BatchOf] = "images"
-    default_pretext_weight: ClassVar[float] = 1.0
     default_low_resolution: ClassVar[tuple[float, float]] = (1.0, 0.0)
     mean_over_images: ClassVar[bool] = True
     inferences: tuple[str, ...] = ("single",)
@@ -117,11 +95,6 @@ class Method(Trainee):
         """Return the pretexts given, or else the method's own."""
         return tuple(parts.pretexts) or create_pretexts(cls.default_pretexts)
 
-    @classmethod
-    def pretext_weight_of(cls, parts: MethodParts) -> float:
-        """Return the weight given, or else the method's own."""
-        return cls.default_pretext_weight if parts.pretext_weight is None else parts.pretext_weight
-
     @property
     def pretexts(self) -> tuple[Pretext, ...]:
         """The pretexts at work."""
@@ -131,6 +104,10 @@ class Method(Trainee):
     def plain(self) -> Encoder:
         """The same backbone without views: what answers in one pass must not carry them."""
         return Encoder(self.encoder.backbone, self.encoder.normalize)
+
+    def images_per_step(self, batch_size: int) -> int:
+        """Return how many labelled images of a step make a batch of this size."""
+        return batch_size
 
     def set_progress(self, fraction: float) -> None:
         """Tell what changes with time, losses among it, which `fraction` of the training is done, 0 … 1."""
@@ -170,9 +147,16 @@ class Method(Trainee):
         return self._classifier(chosen)
 
 
-def pretext_head(parts: MethodParts, loss: ClassificationLoss, num_labels: int) -> Head:
-    """Return the head of a pretext beside a class head that is trained with `loss`."""
-    scale = None if loss.logit_scale is None else (parts.pretext_scale or loss.logit_scale)
+def pretext_head(parts: MethodParts, loss: ClassificationLoss, num_labels: int, scale: float | None) -> Head:
+    """Return the head of a pretext beside a class head that is trained with `loss`.
+
+    Args:
+        parts: of the method.
+        loss: of the class head; where its logits are cosines, those of the pretext head are too.
+        num_labels: M.
+        scale: what these cosines are multiplied by; None takes the class head's.
+    """
+    scale = None if loss.logit_scale is None else (scale or loss.logit_scale)
     return create_head(parts.backbone.num_features, num_labels, scale)
 
 
@@ -184,3 +168,42 @@ def hard_labels(targets: Tensor) -> Tensor:
 def accuracy(predicted: Tensor, targets: Tensor) -> Tensor:
     """Return the share of int64 predictions [n] that equal int64 targets [n], as a scalar tensor."""
     return (predicted == targets).float().mean()
+
+
+class MethodRegistry(Registry[type[Method]]):
+    """Methods by name; "WRAPPER+NAME" is the method NAME with something added to it."""
+
+    def __init__(self) -> None:
+        super().__init__("method", "pretask.methods")
+        self._wrappers: dict[str, Callable[[type[Method]], type[Method]]] = {}
+
+    def wrap(self, prefix: str, wrapper: Callable[[type[Method]], type[Method]]) -> None:
+        """Make "prefix+NAME" a name for what `wrapper` makes of each method."""
+        self._wrappers[prefix] = wrapper
+
+    def get(self, name: str) -> type[Method]:
+        """Return the method called `name`; see `Registry.get`."""
+        prefix, plus, inner = name.partition("+")
+        self._discover()  # finds wrappers too
+        if plus and prefix in self._wrappers:
+            return self._wrappers[prefix](super().get(inner))
+        return super().get(name)
+
+
+METHODS = MethodRegistry()
+"""Classes of methods, by name."""
+
+
+def create_method(spec: str, parts: MethodParts, **options: Any) -> Method:
+    """Return the method that a spec names, as in "sla" or "sla-sd:views=2", made of `parts`.
+
+    Args:
+        spec: name and options.
+        parts: see `MethodParts`.
+        options: the same beside the spec.
+
+    Raises:
+        PretaskError: an unknown name or option, a value out of range, or parts that do not suit the method.
+    """
+    method: Method = METHODS.create(spec, parts, **options)
+    return method

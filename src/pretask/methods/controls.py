@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from pretask.errors import PretaskError
-from pretask.methods.base import Method, MethodParts, accuracy, hard_labels, pretext_head
+from pretask.methods.base import (
+    METHODS,
+    Layer,
+    Method,
+    MethodParts,
+    PretextScale,
+    PretextWeight,
+    accuracy,
+    hard_labels,
+    pretext_head,
+)
 from pretask.methods.classifier import Classifier
-from pretask.methods.factory import METHODS
-from pretask.methods.multi_view import MultiViewMethod
+from pretask.methods.multi_view import MultiViewMethod, Views
 from pretask.pretexts.discard import Discard
 
 
@@ -45,8 +54,8 @@ class DataAugmentation(MultiViewMethod):
 
     inferences: tuple[str, ...] = ("single", "aggregated")
 
-    def __init__(self, parts: MethodParts) -> None:
-        super().__init__(parts)
+    def __init__(self, parts: MethodParts, **options: Any) -> None:
+        super().__init__(parts, **options)
         self.loss = parts.make_loss(parts.class_counts)
         self.head = parts.head(parts.num_classes, self.loss)
         if self.encoder.stochastic:
@@ -69,8 +78,10 @@ class PatchAugmentation(DataAugmentation):
     """One patch of each image is changed, the label of the change unused: the control of `lorot`."""
 
     default_pretexts = ("lorot-e",)
-    default_views = 1
     inferences = ("single",)
+
+    def __init__(self, parts: MethodParts, *, views: Views = 1, **options: Any) -> None:
+        super().__init__(parts, views=views, **options)
 
 
 @METHODS.register("ssfe-da")
@@ -84,10 +95,17 @@ class DiscardAugmentation(DataAugmentation):
 class MultiTask(DataAugmentation):
     """mean_j [L(u·z_j, y) + w·CE(v·z_j, j)]: heads of N and M (Lee et al. 2020, eq. 2, where w = 1)."""
 
-    def __init__(self, parts: MethodParts) -> None:
-        super().__init__(parts)
-        self.pretext_head = pretext_head(parts, self.loss, self.encoder.num_labels)
-        self.pretext_weight = self.pretext_weight_of(parts)
+    def __init__(
+        self,
+        parts: MethodParts,
+        *,
+        pretext_weight: PretextWeight = 1.0,
+        pretext_scale: PretextScale = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(parts, **options)
+        self.pretext_head = pretext_head(parts, self.loss, self.encoder.num_labels, pretext_scale)
+        self.pretext_weight = pretext_weight
 
     def objective(self, features: Tensor, targets: Tensor, view_labels: Tensor) -> dict[str, Tensor]:
         """Return the sum of both tasks' losses; see `MultiViewMethod.objective`."""
@@ -116,9 +134,9 @@ class FeatureDropout(Baseline):
 
     default_pretexts: ClassVar[tuple[str, ...]] = ("discard",)
 
-    def __init__(self, parts: MethodParts) -> None:
+    def __init__(self, parts: MethodParts, *, layer: Layer = None) -> None:
         super().__init__(parts)
-        self.encoder = parts.encoder(self.pretexts_of(parts))
+        self.encoder = parts.encoder(self.pretexts_of(parts), layer)
         pretext = self.encoder.feature_pretext
         if not isinstance(pretext, Discard):
             raise PretaskError(

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretask.backbones import Backbone
-from pretask.errors import PretaskError, unknown_name
+from pretask.errors import PretaskError
 from pretask.methods.base import accuracy
 from pretask.methods.classifier import aggregate_joint
 from pretask.methods.encoder import Encoder, Normalize
 from pretask.methods.trainee import Trainee
 from pretask.pretexts import Pretext
+from pretask.registry import Registry
 
 
 def nearest_mean(support: Tensor, queries: Tensor) -> Tensor:
@@ -46,6 +47,12 @@ def ridge_scores(support: Tensor, queries: Tensor, targets: Tensor, penalty: Ten
     return (queries @ rows.mT) @ solved
 
 
+HEADS: Registry[type[nn.Module]] = Registry("few-shot head", "pretask.methods", "pretask.methods.episodic")
+"""Classes of heads, by name: made from the number of features, they map support [E, N, k, D] and queries [E, Q, D] to
+scores [E, Q, N]."""
+
+
+@HEADS.register("prototypes")
 class Prototypes(nn.Module):
     """The nearest class mean: −‖q − mean of S_c‖² times a learned scale (Snell et al., NeurIPS 2017, arXiv 1703.05175).
 
@@ -64,6 +71,7 @@ class Prototypes(nn.Module):
         return self.scale * nearest_mean(support, queries)
 
 
+@HEADS.register("ridge")
 class RidgeRegression(nn.Module):
     """Ridge regression of one-hot labels, solved in each episode and differentiated through.
 
@@ -85,12 +93,6 @@ class RidgeRegression(nn.Module):
         ways = support.shape[1]
         targets = torch.eye(ways, dtype=support.dtype, device=support.device)
         return self.scale * ridge_scores(support, queries, targets, self.log_penalty.exp()) + self.offset
-
-
-HEADS: dict[str, type[Prototypes] | type[RidgeRegression]] = {
-    "prototypes": Prototypes,
-    "ridge": RidgeRegression,
-}
 
 
 class EpisodicMethod(Trainee):
@@ -124,13 +126,11 @@ class EpisodicMethod(Trainee):
         pretexts: Sequence[Pretext] = (),
     ) -> None:
         super().__init__()
-        if head not in HEADS:
-            raise unknown_name("few-shot head", head, HEADS)
         if any(pretext.domain != "image" for pretext in pretexts):
             raise PretaskError("episodes take pretexts of images, not of features: type --pretexts rotation")
         self.encoder = Encoder(backbone, Normalize(mean, std), pretexts)
-        self.head_name, self.ways, self.shots = head, ways, shots
-        self.head = HEADS[head](backbone.num_features)
+        self.head_name, self.ways, self.shots = head.partition(":")[0], ways, shots
+        self.head = HEADS.create(head, backbone.num_features)
         self.views = self.encoder.num_labels
         self.passes_per_image = float(self.views)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ from torchvision.transforms import v2
 
 from pretask.distributed.gathering import mean_over_ranks
 from pretask.errors import PretaskError
-from pretask.methods.base import Method, MethodParts
+from pretask.methods.base import METHODS, Method, MethodParts
 from pretask.methods.controls import Baseline
-from pretask.methods.factory import METHODS
+from pretask.options import SHARE, at_least
 
 WINDOW = 128
 """Steps over which guesses are averaged, as in ReMixMatch; here with weights that decay."""
@@ -81,32 +81,46 @@ class FixMatch(Method):
     makes. With `align_guesses` p is aligned to the labels' class frequencies first, an extension that the paper names
     (`DistributionAlignment`). Mixed into a method's class by `with_fixmatch`.
 
+    Args:
+        parts: see `MethodParts`.
+        pseudo_threshold: τ, in [0, 1].
+        align_guesses: see above.
+        unlabelled_weight: λ_u, 0 or more.
+        unlabelled_ratio: μ, 1 or more.
+        options: of the supervised method.
+
     Raises:
-        PretaskError: a threshold outside [0, 1], a weight below 0, fewer than one unlabelled image per labelled one,
-            or a method that has no answer in one pass.
+        PretaskError: a method that has no answer in one pass.
     """
 
     mean_over_images: ClassVar[bool] = False  # pieces would hold other shares of unlabelled images
 
-    def __init__(self, parts: MethodParts) -> None:
-        super().__init__(parts)
+    def __init__(
+        self,
+        parts: MethodParts,
+        *,
+        pseudo_threshold: Annotated[
+            float, SHARE, "confidence from which a guess is taken for a label"
+        ] = 0.95,
+        align_guesses: Annotated[bool, "to the class frequencies of the labels"] = False,
+        unlabelled_weight: Annotated[float, at_least(0), "weight of unlabelled images"] = 1.0,
+        unlabelled_ratio: Annotated[
+            int, at_least(1), "unlabelled images in a step for each labelled one"
+        ] = 7,
+        **options: Any,
+    ) -> None:
+        super().__init__(parts, **options)
         answers = [name for name in _ONE_PASS if name in self.inferences]
         if not answers:
             raise PretaskError(
                 f"fixmatch needs a method that answers in one pass, this one has {', '.join(self.inferences)}: "
                 "type --method fixmatch+sla-sd"
             )
-        if not 0 <= parts.pseudo_threshold <= 1 or parts.unlabelled_weight < 0 or parts.unlabelled_ratio < 1:
-            raise PretaskError(
-                f"fixmatch with threshold {parts.pseudo_threshold:g}, weight {parts.unlabelled_weight:g} and "
-                f"{parts.unlabelled_ratio} unlabelled images per labelled one is not possible: give a threshold from 0 "
-                "to 1, a weight of 0 or more, a ratio of 1 or more"
-            )
         self.answer = answers[0]
-        self.threshold, self.unlabelled_weight = parts.pseudo_threshold, parts.unlabelled_weight
-        self.unlabelled_ratio = parts.unlabelled_ratio
+        self.threshold, self.unlabelled_weight = pseudo_threshold, unlabelled_weight
+        self.unlabelled_ratio = unlabelled_ratio
         self.strong = StrongViews()
-        self.align = DistributionAlignment(parts.class_counts) if parts.align_guesses else nn.Identity()
+        self.align = DistributionAlignment(parts.class_counts) if align_guesses else nn.Identity()
         ratio = self.unlabelled_ratio
         self.passes_per_image = (self.passes_per_image + 2 * ratio) / (1 + ratio)
 

@@ -8,37 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pretask.distributed.gathering import mean_over_ranks, sum_over_ranks
-from pretask.errors import PretaskError, unknown_name
+from pretask.errors import PretaskError
+from pretask.options import BELOW_ONE, SHARE, above, at_least
+from pretask.registry import Registry
 
-GateMode = Literal["frozen", "learned", "uniform", "fixed", "normalised", "aligned"]
 Losses = Callable[[Tensor], Sequence[Tensor]]
 """From features [B, D] to the mean class loss and the mean loss of each task, in this order."""
-
-
-@dataclass(frozen=True)
-class GateOptions:
-    """What a gate is made of.
-
-    Attributes:
-        mode: see `GATES`.
-        weights: of the tasks, for "fixed"; scaled to sum to one.
-        floor: for "normalised": this share of the weight is spread evenly, which keeps the entropy up; 0 … 1.
-        temperature: for "aligned": of the softmax over cosines, above 0.
-        momentum: for "aligned": share of the cosines' running mean that a step keeps; 0 … 1.
-    """
-
-    mode: GateMode = "learned"
-    weights: tuple[float, ...] = ()
-    floor: float = 0.3
-    temperature: float = 0.1
-    momentum: float = 0.9
 
 
 class Gate(nn.Module, ABC):
@@ -47,15 +28,14 @@ class Gate(nn.Module, ABC):
     Args:
         num_features: D.
         num_tasks: T.
-        options: see `GateOptions`.
     """
 
     divides_by_chance: ClassVar[bool] = False
     """whether each task's loss is divided by what guessing costs, the log of its number of labels"""
 
-    def __init__(self, num_features: int, num_tasks: int, options: GateOptions) -> None:
+    def __init__(self, num_features: int, num_tasks: int) -> None:
         super().__init__()
-        self.num_tasks, self.options = num_tasks, options
+        self.num_tasks = num_tasks
 
     @abstractmethod
     def forward(self, features: Tensor, losses: Losses) -> Tensor:
@@ -67,6 +47,11 @@ class Gate(nn.Module, ABC):
         """
 
 
+GATES: Registry[type[Gate]] = Registry("gate", "pretask.methods", "pretask.methods.gate")
+"""Classes of gates, by name."""
+
+
+@GATES.register("uniform")
 class UniformGate(Gate):
     """1/T each: the control."""
 
@@ -75,8 +60,13 @@ class UniformGate(Gate):
         return features.new_full((self.num_tasks,), 1 / self.num_tasks)
 
 
+@GATES.register("fixed")
 class FixedGate(Gate):
     """The weights given, scaled to sum to one.
+
+    Args:
+        num_features, num_tasks: see `Gate`.
+        gate_weights: of the tasks, each at least 0.
 
     Raises:
         PretaskError: not one weight of at least 0 for each task, or all of them 0.
@@ -84,26 +74,34 @@ class FixedGate(Gate):
 
     weights: Tensor
 
-    def __init__(self, num_features: int, num_tasks: int, options: GateOptions) -> None:
-        super().__init__(num_features, num_tasks, options)
-        given = options.weights
-        if len(given) != num_tasks or min(given) < 0 or sum(given) <= 0:
+    def __init__(
+        self,
+        num_features: int,
+        num_tasks: int,
+        *,
+        gate_weights: Annotated[
+            tuple[float, ...], at_least(0), "of the pretext heads, scaled to sum to one"
+        ] = (),
+    ) -> None:
+        super().__init__(num_features, num_tasks)
+        if len(gate_weights) != num_tasks or sum(gate_weights) <= 0:
             raise PretaskError(
-                f"a fixed gate needs {num_tasks} weights of at least 0 for its tasks, not {list(given)}: "
+                f"a fixed gate needs {num_tasks} weights of at least 0 for its tasks, not {list(gate_weights)}: "
                 f"type --gate-weights {' '.join(['1'] * num_tasks)}"
             )
-        self.register_buffer("weights", torch.tensor(given) / sum(given), persistent=False)
+        self.register_buffer("weights", torch.tensor(gate_weights) / sum(gate_weights), persistent=False)
 
     def forward(self, features: Tensor, losses: Losses) -> Tensor:
         """See `Gate.forward`."""
         return self.weights.to(features.dtype)
 
 
+@GATES.register("learned")
 class LearnedGate(Gate):
     """One linear layer on the features, a softmax for each image, the mean over the batch (G-SSL as described)."""
 
-    def __init__(self, num_features: int, num_tasks: int, options: GateOptions) -> None:
-        super().__init__(num_features, num_tasks, options)
+    def __init__(self, num_features: int, num_tasks: int) -> None:
+        super().__init__(num_features, num_tasks)
         self.linear = nn.Linear(num_features, num_tasks)
 
     def forward(self, features: Tensor, losses: Losses) -> Tensor:
@@ -111,11 +109,12 @@ class LearnedGate(Gate):
         return mean_over_ranks(self.linear(features).softmax(dim=1).mean(dim=0))
 
 
+@GATES.register("frozen")
 class FrozenGate(LearnedGate):
     """The same layer, never trained: what the public code does, where the weights enter as plain numbers."""
 
-    def __init__(self, num_features: int, num_tasks: int, options: GateOptions) -> None:
-        super().__init__(num_features, num_tasks, options)
+    def __init__(self, num_features: int, num_tasks: int) -> None:
+        super().__init__(num_features, num_tasks)
         self.linear.requires_grad_(False)
 
     def forward(self, features: Tensor, losses: Losses) -> Tensor:
@@ -123,40 +122,69 @@ class FrozenGate(LearnedGate):
         return super().forward(features.detach(), losses)
 
 
+@GATES.register("normalised")
 class NormalisedGate(LearnedGate):
     """Learned with a floor under each weight, each task's loss divided by the log of its labels.
 
     A gate trained on plain sums of losses moves to the task with the fewest labels, whose loss is the smallest.
+
+    Args:
+        num_features, num_tasks: see `Gate`.
+        gate_floor: in [0, 1]; spread evenly, it keeps the entropy up.
     """
 
     divides_by_chance = True
 
+    def __init__(
+        self,
+        num_features: int,
+        num_tasks: int,
+        *,
+        gate_floor: Annotated[float, SHARE, "share of the weight that is spread evenly"] = 0.3,
+    ) -> None:
+        super().__init__(num_features, num_tasks)
+        self.floor = gate_floor
+
     def forward(self, features: Tensor, losses: Losses) -> Tensor:
         """See `Gate.forward`."""
-        even = self.options.floor / self.num_tasks
-        return even + (1 - self.options.floor) * super().forward(features, losses)
+        even = self.floor / self.num_tasks
+        return even + (1 - self.floor) * super().forward(features, losses)
 
 
+@GATES.register("aligned")
 class AlignedGate(Gate):
     """More weight to the task whose gradient points the way of the class loss's, on the shared features.
 
     weights = softmax(c / temperature), with c the running mean of the cosines between the gradients of each
     task's loss and of the class loss with respect to the features.
+
+    Args:
+        num_features, num_tasks: see `Gate`.
+        gate_temperature: above 0.
+        gate_momentum: of the running mean, in [0, 1).
     """
 
     cosines: Tensor
 
-    def __init__(self, num_features: int, num_tasks: int, options: GateOptions) -> None:
-        super().__init__(num_features, num_tasks, options)
+    def __init__(
+        self,
+        num_features: int,
+        num_tasks: int,
+        *,
+        gate_temperature: Annotated[float, above(0), "of the softmax over cosines"] = 0.1,
+        gate_momentum: Annotated[float, BELOW_ONE, "share of the running mean that a step keeps"] = 0.9,
+    ) -> None:
+        super().__init__(num_features, num_tasks)
+        self.temperature, self.momentum = gate_temperature, gate_momentum
         self.register_buffer("cosines", torch.zeros(num_tasks))
 
     def forward(self, features: Tensor, losses: Losses) -> Tensor:
         """See `Gate.forward`."""
         if self.training:
             measured = gradient_cosines(features, losses).to(self.cosines.dtype)
-            self.cosines.lerp_(measured, 1 - self.options.momentum)
+            self.cosines.lerp_(measured, 1 - self.momentum)
         # A copy: the buffer changes in place, the weights of this step must not.
-        return (self.cosines / self.options.temperature).softmax(dim=0).to(features.dtype)
+        return (self.cosines / self.temperature).softmax(dim=0).to(features.dtype)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -177,23 +205,17 @@ def gradient_cosines(features: Tensor, losses: Losses) -> Tensor:
     return along / (own * sums[-1]).sqrt().clamp_min(1e-12)
 
 
-GATES: dict[str, Callable[[int, int, GateOptions], Gate]] = {
-    "frozen": FrozenGate,
-    "learned": LearnedGate,
-    "uniform": UniformGate,
-    "fixed": FixedGate,
-    "normalised": NormalisedGate,
-    "aligned": AlignedGate,
-}
-"""Makes of gates, by name: from the number of features, the number of tasks and the options."""
+def create_gate(spec: str, num_features: int, num_tasks: int, **options: Any) -> Gate:
+    """Return the gate that a spec names, as in "learned" or "fixed:gate_weights=1,2,3".
 
-
-def create_gate(num_features: int, num_tasks: int, options: GateOptions) -> Gate:
-    """Return the gate that `options.mode` names.
+    Args:
+        spec: name and options.
+        num_features: D.
+        num_tasks: T.
+        options: the same beside the spec.
 
     Raises:
-        PretaskError: an unknown mode, or options that it cannot have.
+        PretaskError: an unknown name or option, or a value that is not allowed.
     """
-    if options.mode not in GATES:
-        raise unknown_name("gate", options.mode, GATES)
-    return GATES[options.mode](num_features, num_tasks, options)
+    gate: Gate = GATES.create(spec, num_features, num_tasks, **options)
+    return gate

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pretask.errors import PretaskError
 from pretask.losses import Distillation
-from pretask.methods.base import MethodParts, accuracy, hard_labels
+from pretask.methods.base import METHODS, MethodParts, accuracy, hard_labels
 from pretask.methods.classifier import Classifier, Head, aggregate_drawn, head_of_columns
-from pretask.methods.factory import METHODS
-from pretask.methods.multi_view import MultiViewMethod
+from pretask.methods.multi_view import BatchOf, MultiViewMethod, Views
+from pretask.options import above, at_least
 
 
 @METHODS.register("sla")
@@ -24,8 +26,8 @@ class JointLabels(MultiViewMethod):
 
     inferences: tuple[str, ...] = ("aggregated", "single")
 
-    def __init__(self, parts: MethodParts) -> None:
-        super().__init__(parts)
+    def __init__(self, parts: MethodParts, **options: Any) -> None:
+        super().__init__(parts, **options)
         if self.encoder.stochastic:
             raise PretaskError(
                 f"{self.encoder.name} leaves its place to chance, so that averaged answers would differ from call "
@@ -113,8 +115,17 @@ class DistilledJointLabels(JointLabels):
 
     inferences = ("distilled", "aggregated", "single")
 
-    def __init__(self, parts: MethodParts) -> None:
-        super().__init__(parts)
+    def __init__(
+        self,
+        parts: MethodParts,
+        *,
+        distill_temperature: Annotated[float, above(0), "temperature of self-distillation"] = 1.0,
+        distill_weight: Annotated[
+            float, at_least(0), "weight of the distilled head's own cross-entropy"
+        ] = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(parts, **options)
         if self.drawn == 1:
             raise PretaskError(
                 "distillation needs an aggregate of at least two views, 1 was asked for: "
@@ -127,8 +138,8 @@ class DistilledJointLabels(JointLabels):
             )
         self.loss = parts.make_loss(parts.class_counts)
         self.head = parts.head(parts.num_classes, self.loss)
-        self.distillation = Distillation(parts.distill_temperature)
-        self.distill_weight = parts.distill_weight
+        self.distillation = Distillation(distill_temperature)
+        self.distill_weight = distill_weight
         if not self.encoder.first_is_plain and self.encoder.layer is not None:
             self.passes_per_image += 1
 
@@ -171,8 +182,10 @@ class DistilledJointLabels(JointLabels):
 class FastJointLabels(DistilledJointLabels):
     """SLA-SD from two views of each image, in steps of as many views as the baseline's steps have images."""
 
-    default_views = 2
-    default_batch_of = "views"
+    def __init__(
+        self, parts: MethodParts, *, views: Views = 2, batch_of: BatchOf = "views", **options: Any
+    ) -> None:
+        super().__init__(parts, views=views, batch_of=batch_of, **options)
 
 
 @METHODS.register("ssfe-sd")

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from pretask.errors import PretaskError
-from pretask.methods.base import Method, MethodParts
+from pretask.methods.base import Layer, Method, MethodParts
+from pretask.options import DECIDED, at_least
+
+Views = Annotated[int | None, at_least(1), DECIDED, "views of an image in a step; all where not given"]
+BatchOf = Annotated[
+    Literal["images", "views"],
+    "what --batch-size counts",
+]
 
 
 class MultiViewMethod(Method):
     """Embeds all M views of each image, or k drawn at random, and leaves the use of the labels to `objective`.
 
     Args:
-        parts: what the method is built from; `views` is k.
+        parts: what the method is built from.
+        views: k; None takes all M.
+        view_reduction: of the losses of an image's views.
+        batch_of: what the size of a batch counts; see `images_per_step`.
+        layer: where pretexts of features act; see `Encoder`.
 
     Raises:
         PretaskError: k outside 1 … M.
@@ -24,19 +35,32 @@ class MultiViewMethod(Method):
 
     default_pretexts: ClassVar[tuple[str, ...]] = ("rotation",)
 
-    def __init__(self, parts: MethodParts) -> None:
-        super().__init__(parts, parts.encoder(self.pretexts_of(parts)))
+    def __init__(
+        self,
+        parts: MethodParts,
+        *,
+        views: Views = None,
+        view_reduction: Annotated[Literal["mean", "sum"], "of the losses of an image's views"] = "mean",
+        batch_of: BatchOf = "images",
+        layer: Layer = None,
+    ) -> None:
+        super().__init__(parts, parts.encoder(self.pretexts_of(parts), layer))
         total = self.encoder.num_labels
-        asked = self.default_views if parts.views is None else parts.views
-        if asked is not None and not 1 <= asked <= total:
+        if views is not None and views > total:
             raise PretaskError(
-                f"{asked} views were asked for, {self.encoder.name} has {total}: "
+                f"{views} views were asked for, {self.encoder.name} has {total}: "
                 f"type --views with 1 to {total}, or leave it out for all"
             )
-        self.drawn = asked if asked is not None and asked < total else None
-        self.views_per_image = asked or total
+        self.drawn = views if views is not None and views < total else None
+        self.views_per_image = views or total
         self.passes_per_image = self.encoder.passes(self.drawn)
-        self.view_reduction = parts.view_reduction
+        self.view_reduction, self.batch_of = view_reduction, batch_of
+
+    def images_per_step(self, batch_size: int) -> int:
+        """Return how many images make a batch: the size, or its part for their views; see `Method.images_per_step`."""
+        if self.batch_of == "images":
+            return batch_size
+        return max(1, batch_size // min(self.encoder.image_views, self.drawn or self.encoder.image_views))
 
     @abstractmethod
     def objective(self, features: Tensor, targets: Tensor, view_labels: Tensor) -> dict[str, Tensor]:

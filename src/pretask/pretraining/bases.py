@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from pretask.distributed.gathering import gather_over_ranks
-from pretask.errors import PretaskError
+from pretask.options import above, at_least
 from pretask.pretraining.embedding import Embedding, distance
 from pretask.pretraining.extra import load
 from pretask.registry import Registry
@@ -18,25 +17,18 @@ TargetKind = Literal["average", "online"]
 HEADS, LOSSES = "lightly.models.modules.heads", "lightly.loss"
 
 
-@dataclass(frozen=True)
-class HeadOptions:
-    """Sizes of projector and predictor, and what a base may be robbed of.
-
-    Attributes:
-        hidden: width of hidden layers.
-        size: d, width of embeddings.
-        temperature: of contrastive losses.
-        predictor: whether a base that has one uses it; without it, `byol` and `simsiam` are known to collapse.
-    """
-
-    hidden: int = 1024
-    size: int = 128
-    temperature: float = 0.5
-    predictor: bool = True
+HiddenSize = Annotated[int, at_least(2), "width of the heads' hidden layers"]
+EmbeddingSize = Annotated[int, at_least(2), "width of what the heads put out"]
+Predictor = Annotated[bool, "the predictor, without which the base collapses"]
 
 
 class Base(nn.Module, ABC):
     """Projector g, predictor q, and the loss between two views of each image.
+
+    Args:
+        num_features: D.
+        hidden_size: width of hidden layers, 2 or more.
+        embedding_size: d, 2 or more.
 
     Attributes:
         default_target: "average" takes targets from a moving average of the network, "online" from itself.
@@ -52,11 +44,17 @@ class Base(nn.Module, ABC):
     projector: nn.Module
     predictor: nn.Module
 
-    def __init__(self, num_features: int, options: HeadOptions) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        hidden_size: HiddenSize = 1024,
+        embedding_size: EmbeddingSize = 128,
+    ) -> None:
         super().__init__()
-        self.options = options
+        self.hidden_size, self.embedding_size = hidden_size, embedding_size
         make_projector = getattr(load(HEADS, "pre-training"), self.projector_class)
-        self.projector = make_projector(num_features, options.hidden, options.size)
+        self.projector = make_projector(num_features, hidden_size, embedding_size)
         self.predictor = nn.Identity()
 
     @abstractmethod
@@ -72,19 +70,20 @@ BASES: Registry[type[Base]] = Registry("base", "pretask.pretraining", "pretask.p
 """Classes of bases, by name: how two views of an image are drawn together."""
 
 
-def create_base(name: str, num_features: int, options: HeadOptions) -> Base:
-    """Return a base by name.
+def create_base(spec: str, num_features: int, **options: Any) -> Base:
+    """Return the base that a spec names, as in "simclr" or "simclr:temperature=0.2".
+
+    Args:
+        spec: name and options.
+        num_features: D.
+        options: the same beside the spec.
 
     Raises:
-        PretaskError: an unknown name, sizes below 2, or no positive temperature.
+        PretaskError: an unknown name or option, or a value out of range.
         MissingExtra: `lightly` is not installed.
     """
-    if min(options.hidden, options.size) < 2 or options.temperature <= 0:
-        raise PretaskError(
-            f"heads of {options.hidden} hidden and {options.size} outputs at temperature {options.temperature:g} "
-            "are not possible: give sizes of 2 or more and a temperature above 0"
-        )
-    return BASES.get(name)(num_features, options)
+    base: Base = BASES.create(spec, num_features, **options)
+    return base
 
 
 class StatisticalBase(Base):
@@ -96,8 +95,8 @@ class StatisticalBase(Base):
 
     loss_class: ClassVar[str]
 
-    def __init__(self, num_features: int, options: HeadOptions) -> None:
-        super().__init__(num_features, options)
+    def __init__(self, num_features: int, **options: Any) -> None:
+        super().__init__(num_features, **options)
         self.loss: nn.Module = getattr(load(LOSSES, "pre-training"), self.loss_class)(**self.loss_options())
 
     def loss_options(self) -> dict[str, Any]:
@@ -137,12 +136,11 @@ class BYOL(Base):
     predicts: ClassVar[bool] = True
     projector_class: ClassVar[str] = "BYOLProjectionHead"
 
-    def __init__(self, num_features: int, options: HeadOptions) -> None:
-        super().__init__(num_features, options)
-        if options.predictor:
-            self.predictor = load(HEADS, "byol").BYOLPredictionHead(
-                options.size, options.hidden, options.size
-            )
+    def __init__(self, num_features: int, *, predictor: Predictor = True, **options: Any) -> None:
+        super().__init__(num_features, **options)
+        size, hidden = self.embedding_size, self.hidden_size
+        if predictor:
+            self.predictor = load(HEADS, "byol").BYOLPredictionHead(size, hidden, size)
 
     def toward(self, view: Embedding, other: Embedding) -> Tensor:
         """Return the mean of D(q(z), t); see `Base.toward`."""
@@ -159,9 +157,15 @@ class SimCLR(StatisticalBase):
     projector_class = "SimCLRProjectionHead"
     loss_class = "NTXentLoss"
 
+    def __init__(
+        self, num_features: int, *, temperature: Annotated[float, above(0), "of simclr"] = 0.5, **options: Any
+    ) -> None:
+        self.temperature = temperature
+        super().__init__(num_features, **options)
+
     def loss_options(self) -> dict[str, Any]:
         """Return the temperature; see `StatisticalBase.loss_options`."""
-        return {"temperature": self.options.temperature}
+        return {"temperature": self.temperature}
 
 
 _BOTTLENECK = 4
@@ -178,12 +182,13 @@ class SimSiam(Base):
     predicts: ClassVar[bool] = True
     projector_class: ClassVar[str] = "SimSiamProjectionHead"
 
-    def __init__(self, num_features: int, options: HeadOptions) -> None:
-        super().__init__(num_features, options)
+    def __init__(self, num_features: int, *, predictor: Predictor = True, **options: Any) -> None:
+        super().__init__(num_features, **options)
         self.loss: nn.Module = load(LOSSES, "simsiam").NegativeCosineSimilarity()
-        if options.predictor:
-            hidden = max(2, options.size // _BOTTLENECK)
-            self.predictor = load(HEADS, "simsiam").SimSiamPredictionHead(options.size, hidden, options.size)
+        size = self.embedding_size
+        if predictor:
+            hidden = max(2, size // _BOTTLENECK)
+            self.predictor = load(HEADS, "simsiam").SimSiamPredictionHead(size, hidden, size)
 
     def toward(self, view: Embedding, other: Embedding) -> Tensor:
         """Return the mean of −cos(q(z), t); see `Base.toward`."""

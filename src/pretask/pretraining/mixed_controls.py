@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from pretask.errors import PretaskError
 from pretask.pretraining.embedding import Embedding
-from pretask.pretraining.mixing import draw_shares
-from pretask.pretraining.objective import FORWARD_SHARE, OBJECTIVES, Objective, ObjectiveParts
+from pretask.pretraining.mixing import Alpha, PerSample, draw_shares
+from pretask.pretraining.objective import FORWARD_SHARE, OBJECTIVES, BaseSpec, Objective, ObjectiveParts
 from pretask.pretraining.trimix import weighted_extraction
 
 
@@ -19,10 +21,17 @@ class IMix(Objective):
     for BYOL), in place of the base's loss. Only for bases that predict.
     """
 
-    default_base = "byol"
-
-    def __init__(self, parts: ObjectiveParts) -> None:
-        super().__init__(parts)
+    def __init__(
+        self,
+        parts: ObjectiveParts,
+        *,
+        base: BaseSpec = "byol",
+        mix_alpha: Alpha = 1.0,
+        mix_per_sample: PerSample = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(parts, base=base, **options)
+        self.alpha, self.per_sample = mix_alpha, mix_per_sample
         if not self.base.predicts:
             raise PretaskError(
                 f"i-mix needs a base that predicts, which {self.base_name} does not: type --base byol or simsiam, "
@@ -40,7 +49,7 @@ class IMix(Objective):
         return {"loss": (one + other) / 2}, embeddings
 
     def _toward(self, view: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        shares = draw_shares(view, self.parts.mix.alpha, self.parts.mix.per_sample)
+        shares = draw_shares(view, self.alpha, self.per_sample)
         embeddings = self.base.projector(self.encoder(shares.blend_partners(view)))
         targets = (target, target[shares.order])
         return weighted_extraction(self.base.predictor(embeddings), targets, shares), embeddings
@@ -55,12 +64,9 @@ class UnMix(Objective):
     processes.
     """
 
-    def __init__(self, parts: ObjectiveParts) -> None:
-        super().__init__(parts)
-        if parts.mix.per_sample:
-            raise PretaskError(
-                "un-mix has one share for the batch: drop --mix-per-sample, or type --method trimix"
-            )
+    def __init__(self, parts: ObjectiveParts, *, mix_alpha: Alpha = 1.0, **options: Any) -> None:
+        super().__init__(parts, **options)
+        self.alpha = mix_alpha
 
     def passes(self) -> float:
         """Return what a step costs per image: a third view."""
@@ -69,7 +75,7 @@ class UnMix(Objective):
     def objective(self, first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the base's loss of plain and of mixed views; see `Objective.objective`."""
         one, other = self.embed(first), self.embed(second)
-        shares = draw_shares(first, self.parts.mix.alpha, per_sample=False)
+        shares = draw_shares(first, self.alpha, per_sample=False)
         features = self.encoder(shares.blend_partners(first))
         projected = self.base.projector(features)
         virtual = Embedding(features, projected, self.base.predictor(projected), projected.detach())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ from pretask.backbones import Backbone
 from pretask.errors import PretaskError, unknown_name
 from pretask.methods.encoder import Encoder, Normalize
 from pretask.methods.trainee import Trainee
-from pretask.pretraining.bases import BASES, HeadOptions, create_base
+from pretask.options import BELOW_ONE, Named, Option
+from pretask.pretraining.bases import BASES, create_base
 from pretask.pretraining.embedding import Embedding, spread
-from pretask.pretraining.mixing import TriMixOptions
 from pretask.pretraining.views import RandomViews, Strength
 from pretask.registry import Registry
 
@@ -77,24 +78,15 @@ class ObjectiveParts:
         backbone: normalised images [B, C, H, W] → features [B, D].
         mean, std: of the training pixels in [0, 1], per channel.
         strength: of the views.
-        base: name of the base; the objective's own where None.
-        heads: sizes of projector and predictor.
-        target: "auto" is the base's own kind.
-        target_momentum: m of the moving average at the beginning.
-        stop_gradient: whether targets are without gradient, as published; for experiments on collapse.
-        mix: of mixing objectives.
     """
 
     backbone: Backbone
     mean: tuple[float, ...]
     std: tuple[float, ...]
     strength: Strength
-    base: str | None = None
-    heads: HeadOptions = field(default_factory=HeadOptions)
-    target: str = "auto"
-    target_momentum: float = 0.99
-    stop_gradient: bool = True
-    mix: TriMixOptions = field(default_factory=TriMixOptions)
+
+
+BaseSpec = Annotated[str, Named("pretask.pretraining.bases:BASES"), "how two views are drawn together"]
 
 
 class Objective(Trainee):
@@ -102,30 +94,51 @@ class Objective(Trainee):
 
     Args:
         parts: what the objective is built from.
+        base: spec of the base.
+        target: "auto" is the base's own kind.
+        target_momentum: m of the moving average at the beginning, in [0, 1).
+        stop_gradient: whether targets are without gradient, as published; False is for experiments on collapse.
+
+    Raises:
+        PretaskError: a moving average with gradient.
 
     Attributes:
         encoder: images → features [B, D]; what is kept when the heads are thrown away.
         passes_per_image: forward-backward passes through the backbone for each image of a step; a forward pass
             without gradient counts a third.
-        default_base: where none is given.
         reconstruction: what is reconstructed of a paper that could not be read in full; model cards say so.
     """
 
     num_classes = 0
     reconstruction: ClassVar[str] = ""
-    default_base: ClassVar[str] = "simclr"
 
-    def __init__(self, parts: ObjectiveParts) -> None:
+    def __init__(
+        self,
+        parts: ObjectiveParts,
+        *,
+        base: BaseSpec = "simclr",
+        target: Annotated[
+            Literal["auto", "average", "online"],
+            "where targets come from: a moving average of the network, or the network itself; auto is as published",
+        ] = "auto",
+        target_momentum: Annotated[
+            float, BELOW_ONE, "of the moving average at the beginning; it rises to 1 along a cosine"
+        ] = 0.99,
+        stop_gradient: Annotated[bool, "targets without gradient; off is for experiments on collapse"] = True,
+    ) -> None:
         super().__init__()
         facts = parts.backbone.facts
-        self.parts, self.base_name = parts, parts.base or self.default_base
+        self.base_name, self.stop_gradient = base.partition(":")[0], stop_gradient
         self.encoder = Encoder(parts.backbone, Normalize(parts.mean, parts.std))
-        self.base = create_base(self.base_name, parts.backbone.num_features, parts.heads)
+        self.base = create_base(base, parts.backbone.num_features)
         self.augment = RandomViews(parts.strength, facts.image_size, facts.in_channels)
-        kind = self.base.default_target if parts.target == "auto" else parts.target
-        _check_target(kind, parts)
+        kind = self.base.default_target if target == "auto" else target
+        if kind == "average" and not stop_gradient:
+            raise PretaskError(
+                "targets from a moving average carry no gradient: type --target online beside --no-stop-gradient"
+            )
         online = (self.encoder, self.base.projector)
-        self.average = MovingAverage(online, parts.target_momentum) if kind == "average" else None
+        self.average = MovingAverage(online, target_momentum) if kind == "average" else None
         self.passes_per_image = self.passes()
 
     def passes(self) -> float:
@@ -138,15 +151,21 @@ class Objective(Trainee):
 
     def collapse_cause(self) -> str:
         """Return what would be the likely cause if embeddings collapsed, and what to do about it."""
-        at_work = {"a predictor": self.parts.heads.predictor, "the stop-gradient": self.parts.stop_gradient}
-        missing = [words for words, there in at_work.items() if self.base.predicts and not there]
-        if missing:
+        if missing := self.missing():
             leave = "them" if len(missing) > 1 else "it"
             return f"this base collapses without {' and '.join(missing)}: leave {leave} on"
         return (
             "the step may be too large, or the batch too small: try a smaller --lr, a larger --batch-size, "
             "or --base vicreg"
         )
+
+    def missing(self) -> list[str]:
+        """Return what the base needs and was robbed of, in words."""
+        at_work = {
+            "a predictor": not isinstance(self.base.predictor, nn.Identity),
+            "the stop-gradient": self.stop_gradient,
+        }
+        return [words for words, there in at_work.items() if self.base.predicts and not there]
 
     def set_progress(self, fraction: float) -> None:
         """Tell which `fraction` of the training is done, 0 … 1."""
@@ -192,26 +211,48 @@ class Objective(Trainee):
         if self.average is not None:
             averaged: Tensor = self.average(views)
             return averaged
-        return projected.detach() if self.parts.stop_gradient else projected
+        return projected.detach() if self.stop_gradient else projected
 
 
-OBJECTIVES: Registry[type[Objective]] = Registry("pre-training objective", "pretask.pretraining")
-"""Classes of objectives that mix, by name; bases alone are objectives too, see `create_objective`."""
+class ObjectiveRegistry(Registry[type[Objective]]):
+    """Objectives by name; the name of a base is that base alone."""
+
+    def __init__(self) -> None:
+        super().__init__("pre-training method", "pretask.pretraining")
+
+    def names(self) -> list[str]:
+        """Return the names of bases, then those of objectives that mix."""
+        return [*BASES.names(), *super().names()]
+
+    def get(self, name: str) -> type[Objective]:
+        """Return the class of an objective; see `Registry.get`."""
+        if name in BASES.names():
+            return Plain
+        if name not in self.names():
+            raise unknown_name(self.kind, name, self.names())
+        return super().get(name)
+
+    def options(self, name: str) -> dict[str, Option]:
+        """Return the options of an objective; a base alone has the base's instead of a choice of bases."""
+        own = super().options(name)
+        if name not in BASES.names():
+            return own
+        return {**BASES.options(name), **{key: option for key, option in own.items() if key != "base"}}
+
+    def arguments(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the constructor of an objective takes; see `Registry.arguments`."""
+        if name not in BASES.names():
+            return super().arguments(name, values)
+        own = {
+            key: value for key, value in values.items() if key in super(ObjectiveRegistry, self).options(name)
+        }
+        return {**own, "base": BASES.spec(name, values)}
 
 
-def _check_target(kind: str, parts: ObjectiveParts) -> None:
-    if kind == "average" and not parts.stop_gradient:
-        raise PretaskError(
-            "targets from a moving average carry no gradient: type --target online beside --no-stop-gradient"
-        )
-    if not 0 <= parts.target_momentum < 1:
-        raise PretaskError(
-            f"a moving average with momentum {parts.target_momentum:g} is not possible: "
-            "type --target-momentum with a number from 0 to below 1"
-        )
+OBJECTIVES = ObjectiveRegistry()
+"""Classes of objectives, by name."""
 
 
-@OBJECTIVES.register("plain")
 class Plain(Objective):
     """The base alone: two views of each image are drawn together."""
 
@@ -221,36 +262,17 @@ class Plain(Objective):
         return {"loss": self.base.pair(one, other)}, one.projected
 
 
-_PLAIN = "plain"
+def create_objective(spec: str, parts: ObjectiveParts, **options: Any) -> Objective:
+    """Return the objective that a spec names, as in "simclr" or "trimix:base=byol:consistency_weight=0".
 
-
-def objective_names() -> list[str]:
-    """Return the names that `create_objective` knows: bases alone first."""
-    return [*BASES.names(), *(name for name in OBJECTIVES.names() if name != _PLAIN)]
-
-
-def default_base(name: str) -> str:
-    """Return the base that an objective has where none is given; of a base alone, that base.
+    Args:
+        spec: name and options; the name of a base is that base alone.
+        parts: see `ObjectiveParts`.
+        options: the same beside the spec.
 
     Raises:
-        PretaskError: an unknown name.
-    """
-    return name if name in BASES.names() else _mixing(name).default_base
-
-
-def create_objective(name: str, parts: ObjectiveParts) -> Objective:
-    """Return an objective; the name of a base is that base alone.
-
-    Raises:
-        PretaskError: an unknown name, or parts that do not suit the objective.
+        PretaskError: an unknown name or option, a value out of range, or parts that do not suit the objective.
         MissingExtra: `lightly` or `kornia` is not installed.
     """
-    if name in BASES.names():
-        return Plain(replace(parts, base=name))
-    return _mixing(name)(parts)
-
-
-def _mixing(name: str) -> type[Objective]:
-    if name not in objective_names():
-        raise unknown_name("pre-training method", name, objective_names())
-    return OBJECTIVES.get(name)
+    objective: Objective = OBJECTIVES.create(spec, parts, **options)
+    return objective

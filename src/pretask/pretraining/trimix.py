@@ -7,13 +7,21 @@ and that a self-consistency term ties virtual to actual embeddings. The rest is 
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pretask.errors import PretaskError
+from pretask.options import at_least
 from pretask.pretraining.embedding import Embedding, distance, moments
-from pretask.pretraining.mixing import Shares, TriMixOptions, draw_shares
+from pretask.pretraining.mixing import Alpha, PerSample, Shares, draw_shares
 from pretask.pretraining.objective import OBJECTIVES, Objective, ObjectiveParts
+
+Mixed = Literal["images", "views", "latent"]
+Extraction = Literal["weighted", "unmixed"]
+Consistency = Literal["squared", "cosine", "correlation"]
 
 
 @OBJECTIVES.register("trimix")
@@ -29,19 +37,44 @@ class TriMix(Objective):
 
     reconstruction = "TriMix (arXiv 2206.06023), from its abstract and its relatives"
 
-    def __init__(self, parts: ObjectiveParts) -> None:
-        super().__init__(parts)
-        size = parts.heads.size
-        self.unmix = UnmixingHead(size, parts.heads.hidden) if parts.mix.extraction == "unmixed" else None
+    def __init__(
+        self,
+        parts: ObjectiveParts,
+        *,
+        mixed: Annotated[
+            Mixed, "what is mixed: different images, the two views of each, or features of different images"
+        ] = "images",
+        mix_alpha: Alpha = 1.0,
+        mix_per_sample: PerSample = False,
+        extraction: Annotated[
+            Extraction,
+            "of the originals from a mixture: drawn to both by their shares, or taken apart by a head",
+        ] = "weighted",
+        consistency: Annotated[
+            Consistency, "how the embedding of a mixture is compared with the mixture of embeddings"
+        ] = "squared",
+        base_weight: Annotated[float, at_least(0), "of the base's loss"] = 1.0,
+        extraction_weight: Annotated[float, at_least(0), "of the extraction"] = 1.0,
+        consistency_weight: Annotated[float, at_least(0), "of the self-consistency"] = 1.0,
+        **options: Any,
+    ) -> None:
+        self.mixed = mixed
+        super().__init__(parts, **options)
+        if not any((base_weight, extraction_weight, consistency_weight)):
+            raise PretaskError("trimix needs a weight above 0: type --base-weight 1, for example")
+        self.alpha, self.per_sample, self.consistency = mix_alpha, mix_per_sample, consistency
+        self.weights = (base_weight, extraction_weight, consistency_weight)
+        size, hidden = self.base.embedding_size, self.base.hidden_size
+        self.unmix = UnmixingHead(size, hidden) if extraction == "unmixed" else None
 
     def passes(self) -> float:
         """Return what a step costs per image: a third view, unless features are mixed."""
-        return super().passes() + (0.0 if self.parts.mix.mixed == "latent" else 1.0)
+        return super().passes() + (0.0 if self.mixed == "latent" else 1.0)
 
     def collapse_cause(self) -> str:
         """Return the likely cause of a collapse; see `Objective.collapse_cause`."""
-        whole = self.parts.heads.predictor and self.parts.stop_gradient
-        if self.base.predicts and whole and self.parts.mix.consistency_weight:
+        _, _, consistency_weight = self.weights
+        if self.base.predicts and not self.missing() and consistency_weight:
             return (
                 f"the self-consistency passes by the predictor, without which {self.base_name} collapses: type "
                 "--base simclr, or --consistency-weight 0"
@@ -50,27 +83,22 @@ class TriMix(Objective):
 
     def objective(self, first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the sum of the three losses; see `Objective.objective`."""
-        options = self.parts.mix
         one, other = self.embed(first), self.embed(second)
-        shares = draw_shares(first, options.alpha, options.per_sample)
+        shares = draw_shares(first, self.alpha, self.per_sample)
         virtual = self.base.projector(self._virtual_features(first, second, one, shares))
-        own, across = partners(one.target, other.target, options, shares.order)
+        own, across = partners(one.target, other.target, self.mixed, shares.order)
         base = self.base.pair(one, other)
         extraction = self._extraction(virtual, across, shares)
-        consistency = consistency_loss(virtual, own, shares, options.consistency)
-        loss = (
-            options.base_weight * base
-            + options.extraction_weight * extraction
-            + options.consistency_weight * consistency
-        )
+        consistency = consistency_loss(virtual, own, shares, self.consistency)
+        of_base, of_extraction, of_consistency = self.weights
+        loss = of_base * base + of_extraction * extraction + of_consistency * consistency
         named = {"base_loss": base, "extraction_loss": extraction, "consistency_loss": consistency}
         return {"loss": loss, **{name: part.detach() for name, part in named.items()}}, one.projected
 
     def _virtual_features(self, first: Tensor, second: Tensor, one: Embedding, shares: Shares) -> Tensor:
-        mixed = self.parts.mix.mixed
-        if mixed == "latent":
+        if self.mixed == "latent":
             return shares.blend_partners(one.features)
-        images = shares.blend(first, second) if mixed == "views" else shares.blend_partners(first)
+        images = shares.blend(first, second) if self.mixed == "views" else shares.blend_partners(first)
         features: Tensor = self.encoder(images)
         return features
 
@@ -103,14 +131,14 @@ class UnmixingHead(nn.Module):
 
 
 def partners(
-    t1: Tensor, t2: Tensor, options: TriMixOptions, order: Tensor
+    t1: Tensor, t2: Tensor, mixed: Mixed, order: Tensor
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return the targets of both parts of each mixture, within the mixed view and across views, [B, d] each.
 
     For mixtures of different images these are (t1, t1[π]) and (t2, t2[π]). Where the two views of one image are
     mixed, its parts are t1 and t2, and across views t2 and t1.
     """
-    if options.mixed == "views":
+    if mixed == "views":
         return (t1, t2), (t2, t1)
     return (t1, t1[order]), (t2, t2[order])
 

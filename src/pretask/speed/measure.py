@@ -13,7 +13,6 @@ from rich.console import Console
 from torch import Tensor
 
 from pretask.config.files import override
-from pretask.config.ranges import check_ranges
 from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.data.images.fitting import fit
@@ -62,7 +61,6 @@ def measure_speed(
     Raises:
         PretaskError: no such device or method, a count below 1, or parts that do not suit each other.
     """
-    check_ranges(config)
     if rounds < 1 or per_round < 1:
         raise PretaskError(
             f"{rounds} rounds of {per_round} steps time nothing: type --rounds 5 --per-round 4"

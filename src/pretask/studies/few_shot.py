@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 
 from pretask import few_shot_run
-from pretask.config.episodes import FewShotConfig
+from pretask.config.sections import FewShotConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.score_study import ScoreStudy
 from pretask.studies.scores import Scored, score_rows

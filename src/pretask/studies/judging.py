@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from pretask import experiment
 from pretask.config.files import from_flat, override, to_flat
-from pretask.config.pretraining import PretrainConfig
-from pretask.config.sections import RunConfig
+from pretask.config.sections import PretrainConfig, RunConfig
 from pretask.errors import PretaskError
 from pretask.evaluation.run import FEATURES, evaluate_run, uses_features
 from pretask.io.documents import read_sealed, write_sealed

@@ -11,8 +11,7 @@ from rich.console import Console
 
 from pretask import experiment, pretraining_run
 from pretask.config.files import override, to_flat
-from pretask.config.pretraining import PretrainConfig
-from pretask.config.ranges import check_ranges
+from pretask.config.sections import PretrainConfig
 from pretask.pretraining_run import save_untrained
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.judging import Asked, Judging, head_score
@@ -114,7 +113,6 @@ class PretrainingStudy(ScoreStudy[PretrainConfig]):
         self, config: PretrainConfig, methods: tuple[str, ...], judging: Judging, seeds: int
     ) -> None:
         super().__init__(config, [name for name in methods if name not in CONTROLS], seeds)
-        check_ranges(judging.tuning)
         judging.check()
         self._judging = judging
         self._controls = [name for name in CONTROLS if name in methods]

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Generic
 from rich.console import Console
 
 from pretask.config.files import C, override
-from pretask.config.ranges import check_ranges
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
 from pretask.io.files import write_atomically
@@ -48,7 +47,6 @@ class Study(ABC, Generic[C]):
     folder: Path
 
     def __init__(self, config: C, methods: Sequence[str], seeds: int) -> None:
-        check_ranges(config)
         check_seeds(seeds)
         self.config, self.seeds = fix_version(config), seeds  # all trials see the same images
         self.variants = parse_variants(methods, self.config)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
-from pretask.config.episodes import FewShotConfig
-from pretask.config.files import AnyConfig, C, override
-from pretask.config.pretraining import PretrainConfig
-from pretask.config.sections import BackboneConfig, MethodConfig, RunConfig
+from pretask.config.files import AnyConfig, C, override, to_flat, to_full
+from pretask.config.sections import BackboneConfig, FewShotConfig, MethodConfig, PretrainConfig, RunConfig
 from pretask.data import ImageData, LabelledImages, apply_splits, load_data
 from pretask.data.loaders.loader import Loader, create_loader
 from pretask.data.loaders.paired import pair
 from pretask.data.readers.hub_stream import fixed_source
 from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
-from pretask.losses import LossOptions, create_loss
+from pretask.losses import LOSSES, create_loss
 from pretask.methods import (
     METHODS,
-    GateOptions,
     Method,
     MethodParts,
     ModelCard,
@@ -30,9 +28,7 @@ from pretask.methods import (
     load_backbone_weights,
     read_card,
 )
-from pretask.methods.base import BatchOf
 from pretask.methods.fixmatch import FixMatch
-from pretask.methods.multi_view import MultiViewMethod
 from pretask.pretexts import create_pretexts
 from pretask.training.device import resolve_precision
 from pretask.training.preparation import check_low_resolution, low_resolution, training_attack
@@ -99,26 +95,23 @@ def _whole(count: float) -> int:
 def resolve(config: RunConfig, data: ImageData, device: torch.device) -> RunConfig:
     """Decide whatever the configuration leaves open, so that what is saved says all."""
     session, height_width = config.session, data.image_size
-    asked, kind = config.method, METHODS.get(config.method.method)
-    attack, low = training_attack(asked), low_resolution(asked)
+    attack, low = training_attack(config), low_resolution(config.method)
+    open_options = {key: value for key, value in to_full(config).items() if key not in to_flat(config)}
+    decided: dict[str, Any] = {} if attack is None else {"epsilon": 255 * attack.epsilon}
     return override(
         config,
-        backbone=backbone_name(config.backbone, height_width),
-        augment=data.augment if config.data.augment == "auto" else config.data.augment,
-        pretexts=pretext_names(config, height_width),
-        views=_given(asked.views, kind.default_views),
-        batch_of=_batch_of(asked),
-        low_resolution=1.0 if low is None else low.scale,
-        low_resolution_share=0.0 if low is None else low.share,
-        pretext_weight=_given(asked.pretext_weight, kind.default_pretext_weight),
-        epsilon=_given(asked.epsilon, None if attack is None else 255 * attack.epsilon),
-        precision=resolve_precision(session.precision, device),
-        compile=resolve_compile(session.compile, device, session.shard_weights),
+        **{
+            **open_options,
+            **decided,
+            "backbone": backbone_name(config.backbone, height_width),
+            "augment": data.augment if config.data.augment == "auto" else config.data.augment,
+            "pretexts": pretext_names(config, height_width),
+            "low_resolution": 1.0 if low is None else low.scale,
+            "low_resolution_share": 0.0 if low is None else low.share,
+            "precision": resolve_precision(session.precision, device),
+            "compile": resolve_compile(session.compile, device, session.shard_weights),
+        },
     )
-
-
-def _given(value: float | None, otherwise: float | None) -> float | None:
-    return otherwise if value is None else value
 
 
 def pretext_names(config: RunConfig, image_size: tuple[int, int]) -> tuple[str, ...]:
@@ -179,21 +172,9 @@ def build_method(config: RunConfig, data: ImageData) -> Method:
         mean=data.mean,
         std=data.std,
         pretexts=pretexts,
-        layer=asked.layer,
-        make_loss=create_loss(asked.loss, _loss_options(asked)),
-        views=asked.views,
-        view_reduction=asked.view_reduction,
-        pretext_weight=asked.pretext_weight,
-        pretext_scale=asked.pretext_scale,
-        gate=_gate_options(asked),
-        distill_temperature=asked.distill_temperature,
-        distill_weight=asked.distill_weight,
-        pseudo_threshold=asked.pseudo_threshold,
-        align_guesses=asked.align_guesses,
-        unlabelled_weight=asked.unlabelled_weight,
-        unlabelled_ratio=asked.unlabelled_ratio,
+        make_loss=create_loss(LOSSES.spec(asked.loss, config.options)),
     )
-    method = create_method(asked.method, parts)
+    method = create_method(METHODS.spec(asked.method, config.options), parts)
     if (low := low_resolution(asked)) is not None:
         check_low_resolution(low, method, data.channels, data.image_size)
     return method
@@ -212,19 +193,6 @@ def _check_mixing(asked: MethodConfig) -> None:
             f"{asked.method} has images without labels in its batches, which mixup, cutmix and attacks need: "
             "leave these out"
         )
-
-
-def _loss_options(asked: MethodConfig) -> LossOptions:
-    return LossOptions(**{option.name: getattr(asked, option.name) for option in fields(LossOptions)})
-
-
-def _gate_options(asked: MethodConfig) -> GateOptions:
-    if len(asked.gate) != 1:
-        raise PretaskError(
-            f"one run has one gate, not {len(asked.gate)} ({', '.join(asked.gate)}): type --gate learned, "
-            "or compare them with `pretask compare --gate …`"
-        )
-    return GateOptions(asked.gate[0], asked.gate_weights, asked.gate_floor, asked.gate_temperature)
 
 
 def build_loader(
@@ -255,12 +223,7 @@ def build_loader(
     labelled = loader(data.train, images_per_step(config))
     if not (isinstance(config, RunConfig) and issubclass(METHODS.get(config.method.method), FixMatch)):
         return labelled
-    return pair(labelled, loader, data.unlabelled or data.train, config.method.unlabelled_ratio)
-
-
-def _batch_of(asked: MethodConfig) -> BatchOf:
-    """Return what the size of a batch counts, the method's own where that is left open."""
-    return METHODS.get(asked.method).default_batch_of if asked.batch_of == "auto" else asked.batch_of
+    return pair(labelled, loader, data.unlabelled or data.train, int(to_full(config)["unlabelled_ratio"]))
 
 
 def images_per_step(config: AnyConfig) -> int:
@@ -269,12 +232,12 @@ def images_per_step(config: AnyConfig) -> int:
     if not isinstance(config, RunConfig):
         return size
     asked, kind = config.method, METHODS.get(config.method.method)
-    if _batch_of(asked) == "images" or not issubclass(kind, MultiViewMethod):
+    options = to_full(config)
+    if options.get("batch_of", "images") == "images":
         return size
     pretexts = create_pretexts(asked.pretexts or kind.default_pretexts)
     total = math.prod(pretext.num_labels for pretext in pretexts if pretext.domain == "image")
-    drawn = kind.default_views if asked.views is None else asked.views
-    return max(1, size // min(total, drawn or total))
+    return max(1, size // min(total, options["views"] or total))
 
 
 def model_card(config: RunConfig, data: ImageData, method: Method) -> ModelCard:

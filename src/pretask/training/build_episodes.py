@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from pretask.config.episodes import FewShotConfig
 from pretask.config.files import override
-from pretask.config.sections import SessionConfig
+from pretask.config.sections import FewShotConfig, SessionConfig
 from pretask.data.loaders.episodes import EpisodeSchedule, EpisodeSize
 from pretask.data.loaders.loader import Loader, create_loader
 from pretask.data.splits.classes import ClassSplit, load_class_split

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from pretask.config.files import override
-from pretask.config.pretraining import PretrainConfig
+from pretask.config.files import override, to_flat, to_full
+from pretask.config.sections import PretrainConfig
 from pretask.data import ImageData
 from pretask.data.loaders.augmentation import get_augmentation
 from pretask.errors import PretaskError
 from pretask.methods import ModelCard
 from pretask.pretraining import (
-    HeadOptions,
+    OBJECTIVES,
     Objective,
     ObjectiveParts,
-    TriMixOptions,
     create_objective,
-    default_base,
     get_strength,
     recommended_strength,
 )
@@ -52,7 +50,7 @@ def resolve_pretraining(config: PretrainConfig, data: ImageData, device: torch.d
     return override(
         config,
         augment="none",
-        base=asked.base if asked.base != "auto" else default_base(asked.method),
+        **{key: value for key, value in to_full(config).items() if key not in to_flat(config)},
         backbone=backbone_name(config.backbone, data.image_size),
         strength=asked.strength
         if asked.strength != "auto"
@@ -71,28 +69,8 @@ def build_objective(config: PretrainConfig, data: ImageData) -> Objective:
     """
     asked = config.pretraining
     torch.manual_seed(config.session.seed)
-    parts = ObjectiveParts(
-        backbone=build_backbone(config, data),
-        mean=data.mean,
-        std=data.std,
-        strength=get_strength(asked.strength),
-        base=asked.base,
-        heads=HeadOptions(asked.hidden_size, asked.embedding_size, asked.temperature, asked.predictor),
-        target=asked.target,
-        target_momentum=asked.target_momentum,
-        stop_gradient=asked.stop_gradient,
-        mix=TriMixOptions(
-            mixed=asked.mixed,
-            alpha=asked.mix_alpha,
-            per_sample=asked.mix_per_sample,
-            extraction=asked.extraction,
-            consistency=asked.consistency,
-            base_weight=asked.base_weight,
-            extraction_weight=asked.extraction_weight,
-            consistency_weight=asked.consistency_weight,
-        ),
-    )
-    return create_objective(asked.method, parts)
+    parts = ObjectiveParts(build_backbone(config, data), data.mean, data.std, get_strength(asked.strength))
+    return create_objective(OBJECTIVES.spec(asked.method, config.options), parts)
 
 
 def encoder_card(config: PretrainConfig, data: ImageData, objective: Objective) -> ModelCard:

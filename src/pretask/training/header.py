@@ -8,8 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from pretask.config.files import AnyConfig
-from pretask.config.pretraining import PretrainConfig
-from pretask.config.sections import RunConfig, SessionConfig
+from pretask.config.sections import PretrainConfig, RunConfig, SessionConfig
 from pretask.data import ImageData
 from pretask.data.loaders.augmentation import get_augmentation
 from pretask.data.loaders.loader import Loader

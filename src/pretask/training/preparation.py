@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from pretask.attacks import Attack, create_attack
-from pretask.config.sections import MethodConfig
+from pretask.attacks import ATTACKS, Attack
+from pretask.config.sections import MethodConfig, RunConfig
 from pretask.errors import PretaskError
 from pretask.methods import METHODS, Method
 
@@ -85,18 +85,17 @@ def check_low_resolution(
 Adversary = Callable[[Method, Tensor, Tensor], Tensor]
 
 
-def training_attack(config: MethodConfig) -> Attack | None:
+def training_attack(config: RunConfig) -> Attack | None:
     """Return the attack that a configuration names, at its radius or the attack's own; None for none.
 
     Raises:
         PretaskError: an unknown attack.
     """
-    if config.adversarial == "none":
-        return None
-    return create_attack(config.adversarial, None if config.epsilon is None else config.epsilon / 255)
+    attack: Attack | None = ATTACKS.create(ATTACKS.spec(config.method.adversarial, config.options))
+    return attack
 
 
-def make_adversary(config: MethodConfig) -> Adversary | None:
+def make_adversary(config: RunConfig) -> Adversary | None:
     """Return a function of the method, images [B, C, H, W] and labels [B] that attacks the images, or None.
 
     The attack raises the cross-entropy of the answer in one pass, in evaluation mode, before the method changes
@@ -141,16 +140,17 @@ def make_mixing(num_classes: int, mixup: float, cutmix: float) -> Mix | None:
 
 
 def make_preparation(
-    config: MethodConfig, num_classes: int
+    config: RunConfig, num_classes: int
 ) -> Callable[[Method, Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """Return a function of the method, images [B, C, H, W] and labels [B] that changes both, or None.
 
     Raises:
         PretaskError: an unknown attack.
     """
-    low = low_resolution(config)
+    asked = config.method
+    low = low_resolution(asked)
     attack = make_adversary(config)
-    mix = make_mixing(num_classes, config.mixup, config.cutmix)
+    mix = make_mixing(num_classes, asked.mixup, asked.cutmix)
     if low is None and attack is None and mix is None:
         return None
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-from pretask.config.episodes import FewShotConfig
 from pretask.config.files import AnyConfig, any_config
-from pretask.config.pretraining import PretrainConfig
-from pretask.config.sections import RunConfig
+from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.errors import PretaskError, unknown_name
 from pretask.io.documents import parse_yaml
 
