@@ -17,7 +17,7 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import (
     TYPE_CHECKING,
@@ -52,7 +52,7 @@ class Range:
         words: the same in words, after "a number".
     """
 
-    allows: Callable[[Any], bool]
+    allows: Callable[[Any], bool] = field(compare=False)
     words: str
 
 
@@ -139,6 +139,16 @@ class Option:
     def takes_none(self) -> bool:
         """Whether None is one of its values."""
         return type(None) in _choices(self.hint)
+
+    def words(self) -> str:
+        """Return what its values are: "a number above 0", "one of mean, sum"."""
+        told = " or ".join(
+            _describe(choice)
+            if self.range is None or choice is type(None)
+            else f"{_describe(choice)} {self.range.words}"
+            for choice in _choices(self.hint)
+        )
+        return told
 
     def read(self, value: Any, where: str = "") -> Any:
         """Return a value of a file or a program as the option's type.

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pretask.config.recipes import recipe_names, recipe_text
+from pretask.options import Option, default_options
+
+if TYPE_CHECKING:
+    from pretask.registry import Registry
 
 _SHOWN_LABELS = 6
 
@@ -18,32 +23,29 @@ def entries(kind: str) -> list[str]:
 def _methods() -> list[str]:
     from pretask.methods import METHODS
 
-    return [_line(name, METHODS.get(name)) for name in METHODS.names()]
+    return _parts(METHODS)
 
 
 def _pretraining() -> list[str]:
     from pretask.pretraining import BASES, OBJECTIVES
 
-    return [
-        _line(name, BASES.get(name) if name in BASES.names() else OBJECTIVES.get(name))
-        for name in OBJECTIVES.names()
-    ]
+    described = {name: BASES.get(name) for name in BASES.names()}
+    return _parts(OBJECTIVES, described)
 
 
 def _losses() -> list[str]:
     from pretask.losses import LOSSES
 
-    return [_line(name, LOSSES.get(name)) for name in LOSSES.names()]
+    return _parts(LOSSES)
 
 
 def _gates() -> list[str]:
     from pretask.methods import GATES
 
-    return [_line(name, GATES.get(name)) for name in GATES.names()]
+    return _parts(GATES)
 
 
 def _pretexts() -> list[str]:
-    from pretask.options import default_options
     from pretask.pretexts import PRETEXTS
 
     def line(name: str) -> str:
@@ -82,7 +84,7 @@ def _augmentations() -> list[str]:
 def _evaluators() -> list[str]:
     from pretask.evaluation import EVALUATORS
 
-    return [_line(name, EVALUATORS.get(name)) for name in EVALUATORS.names()]
+    return _parts(EVALUATORS)
 
 
 def _explanations() -> list[str]:
@@ -101,6 +103,41 @@ def _recipes() -> list[str]:
     return [f"{name:<28} {recipe_text(name).splitlines()[0].lstrip('# ')}" for name in recipe_names()]
 
 
+def _options() -> list[str]:
+    """Return a line per option: flag, values, default, help, and the parts that have it."""
+    from pretask.attacks import ATTACKS
+    from pretask.evaluation import EVALUATORS
+    from pretask.losses import LOSSES
+    from pretask.methods import GATES, METHODS
+    from pretask.methods.episodic import HEADS
+    from pretask.pretexts import PRETEXTS
+    from pretask.pretraining import BASES, OBJECTIVES
+
+    holders: dict[Option, list[str]] = {}
+    registries: tuple[Registry[Any], ...] = (
+        METHODS, LOSSES, GATES, ATTACKS, OBJECTIVES, BASES, HEADS, PRETEXTS, EVALUATORS,
+    )  # fmt: skip
+    for registry in registries:
+        for name in registry.names():
+            for option in registry.options(name).values():
+                holders.setdefault(option, []).append(name)
+    return [
+        f"{option.name:<20} {option.words()} [{option.written(option.default)}] {option.help}; "
+        f"of {', '.join(dict.fromkeys(names))}"
+        for option, names in sorted(holders.items(), key=lambda item: item[0].name)
+    ]
+
+
+def _parts(registry: Registry[Any], described: Mapping[str, Any] | None = None) -> list[str]:
+    """Return a line per part, and one with its options at their defaults where it has some."""
+    lines = []
+    for name in registry.names():
+        lines.append(_line(name, (described or {}).get(name, registry.get(name))))
+        if options := default_options(registry.options(name)):
+            lines.append(f"{'':<17}{name}{options}")
+    return lines
+
+
 def _line(name: str, part: Any) -> str:
     return f"{name:<16} {(inspect.getdoc(part) or '').partition(chr(10))[0]}"
 
@@ -117,5 +154,6 @@ KINDS = {
     "evaluators": _evaluators,
     "explanations": _explanations,
     "executors": _executors,
+    "options": _options,
     "recipes": _recipes,
 }

@@ -26,6 +26,7 @@ def list_(
         "evaluators",
         "explanations",
         "executors",
+        "options",
         "recipes",
     ],
     /,
