@@ -142,13 +142,10 @@ class Option:
 
     def words(self) -> str:
         """Return what its values are: "a number above 0", "one of mean, sum"."""
-        told = " or ".join(
-            _describe(choice)
-            if self.range is None or choice is type(None)
-            else f"{_describe(choice)} {self.range.words}"
-            for choice in _choices(self.hint)
+        numbers = "" if self.range is None else f" {self.range.words}"
+        return " or ".join(
+            _describe(choice) + numbers * (choice is not type(None)) for choice in _choices(self.hint)
         )
-        return told
 
     def read(self, value: Any, where: str = "") -> Any:
         """Return a value of a file or a program as the option's type.

@@ -35,7 +35,7 @@ for command in (
 def test_there_is_one_file_of_each_kind():
     folders = sorted(Path(name).parent.as_posix() for name in FILES)
     kinds = (
-        "backbones", "data/sources", "evaluation", "losses", "methods", "pretexts", "recipes", "studies/executors",
+        "backbones", "config/recipes", "data/sources", "evaluation", "losses", "methods", "pretexts", "studies/executors",
     )  # fmt: skip
     assert folders == [f"pretask/{kind}" for kind in kinds]
 
@@ -57,6 +57,7 @@ def test_the_new_parts_work_together(copy):
     assert done.returncode == 0, done.stderr
     told = done.stdout
     assert "method    mean-features, pretext half-roll, 4 of 4 views, poly1; answers: aggregated" in told
+    assert "mean-features:views=none" in told and ":feature_dropout=0.0" in told
     assert "backbone  two-layers" in told
     assert "data      stripes" in told
     assert '"surest/1: top-1 over' in told

@@ -232,7 +232,9 @@ def test_shapes_that_do_not_suit_are_named(spec: str, shape: tuple[int, int, int
 
 
 def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(PretaskError, match="grid=0 of pretext lorot-e is not allowed: give a number 1 or more"):
+    with pytest.raises(
+        PretaskError, match="grid=0 of pretext lorot-e is not allowed: give a number 1 or more"
+    ):
         create_pretext("lorot-e:grid=0")
     with pytest.raises(
         PretaskError, match="unknown axis of patch-flip 'horizontl'; did you mean 'horizontal'"
