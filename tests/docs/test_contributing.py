@@ -35,7 +35,8 @@ for command in (
 def test_there_is_one_file_of_each_kind():
     folders = sorted(Path(name).parent.as_posix() for name in FILES)
     kinds = (
-        "backbones", "config/recipes", "data/sources", "evaluation", "losses", "methods", "pretexts", "studies/executors",
+        "backbones", "config/recipes", "data/sources", "evaluation", "losses", "methods", "pretexts",
+        "studies/executors",
     )  # fmt: skip
     assert folders == [f"pretask/{kind}" for kind in kinds]
 
