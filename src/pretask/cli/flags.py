@@ -141,6 +141,7 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
         build_config(_KINDS.get(commands[0], RunConfig), given, source=str(source))
         values = {**_giving_way(values, given), **given}
     values = _giving_way(values, {name.lstrip("-").replace("-", "_") for name in typed})
+    values.pop("kind", None)
     known = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None}
     cyclopts.config.Dict(known, use_commands_as_keys=False)(app, commands, arguments)
 

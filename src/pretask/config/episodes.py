@@ -6,9 +6,9 @@ This module imports nothing heavy: the command line reads it to print its help.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pretask.config.sections import BackboneConfig, DataConfig, OptimConfig, SessionConfig
+from pretask.config.sections import BackboneConfig, DataConfig, Kind, OptimConfig, SessionConfig
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,14 @@ class FewShotConfig:
     """Everything that determines one training by episodes.
 
     Attributes:
-        data, backbone, session: as in `RunConfig`.
+        kind, words, command, data, backbone, session: as in `RunConfig`.
         episodes: what an episode is, and how it is answered.
         optim: how the network is trained.
     """
+
+    kind: ClassVar[Kind] = "episodes"
+    words: ClassVar[str] = "training by episodes"
+    command: ClassVar[str] = "few-shot"
 
     data: DataConfig = field(default_factory=DataConfig)
     episodes: EpisodesConfig = field(default_factory=EpisodesConfig)
@@ -59,4 +63,4 @@ class FewShotConfig:
 
 
 ONLY_HERE = "test_episodes"
-"""A key by which a file is known to configure a training by episodes."""
+"""A key by which a file without a kind is known to configure a training by episodes."""

@@ -30,9 +30,14 @@ _shown.maxstring = _shown.maxother = 80
 AnyConfig = RunConfig | PretrainConfig | FewShotConfig
 C = TypeVar("C", bound=AnyConfig)
 
+KIND = "kind"
+"""The first key of a file that a run writes; any file may have it."""
+_KINDS: dict[str, type[AnyConfig]] = {made.kind: made for made in (RunConfig, PretrainConfig, FewShotConfig)}
+
 
 def _sections(kind: type[Any]) -> dict[str, type]:
-    return get_type_hints(kind)
+    hints = get_type_hints(kind)
+    return {section.name: hints[section.name] for section in fields(kind)}
 
 
 def config_types(kind: type[Any] = RunConfig) -> dict[str, Any]:
@@ -57,15 +62,22 @@ def build_config(kind: type[C], values: Mapping[str, Any], source: str = "the co
 
     Args:
         kind: of a run, of a pre-training, or of a training by episodes.
-        values: keys as in the flags, with underscores.
+        values: keys as in the flags, with underscores; "kind" may be among them.
         source: where the mapping comes from, for errors.
 
     Raises:
-        PretaskError: an unknown key (the nearest is named) or a value of the wrong type.
+        PretaskError: an unknown key (the nearest is named), a value of the wrong type, or another kind.
     """
+    given = _kind_named(values, source)
+    if given not in (None, kind):
+        raise PretaskError(
+            f"{source} is for a {given.words}, and a {kind.words} is asked for: type `pretask {given.command}`"
+        )
     known = config_types(kind)
     checked = {}
     for key, value in values.items():
+        if key == KIND:
+            continue
         if key not in known:
             raise unknown_name(f"key in {source}", str(key), known)
         checked[key] = _checked(key, value, known[key], source)
@@ -91,7 +103,7 @@ def load_config(path: Path | str, **overrides: Any) -> RunConfig:
 
 
 def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
-    """Read the configuration that a run of any kind wrote, which its keys tell.
+    """Read the configuration that a run of any kind wrote.
 
     Raises:
         PretaskError: as `load_config`; or a part of the file is missing.
@@ -108,17 +120,30 @@ def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
 
 
 def any_config(values: Mapping[str, Any], source: str = "the configuration") -> AnyConfig:
-    """Build the configuration that a flat mapping is of, by the keys that it has; see `build_config`."""
-    if ONLY_IN_PRETRAINING in values:
-        return build_config(PretrainConfig, values, source)
-    if ONLY_IN_EPISODES in values:
-        return build_config(FewShotConfig, values, source)
-    return build_config(RunConfig, values, source)
+    """Build the configuration that a flat mapping is of, by its kind, or else its keys; see `build_config`."""
+    by_keys = {ONLY_IN_PRETRAINING: PretrainConfig, ONLY_IN_EPISODES: FewShotConfig}
+    found = next((made for key, made in by_keys.items() if key in values), RunConfig)
+    return build_config(_kind_named(values, source) or found, values, source)
+
+
+def _kind_named(values: Mapping[str, Any], source: str) -> type[AnyConfig] | None:
+    """Return the kind of configuration that a mapping says it is.
+
+    Raises:
+        PretaskError: there is no such kind.
+    """
+    if KIND not in values:
+        return None
+    name = str(values[KIND])
+    if name not in _KINDS:
+        raise unknown_name(f"{KIND} in {source}", name, _KINDS)
+    return _KINDS[name]
 
 
 def save_config(config: AnyConfig, path: Path) -> None:
-    """Write every key of the configuration as YAML, and how many there are: a part of such a file is YAML too."""
-    content = {key: list(v) if isinstance(v, tuple) else v for key, v in to_flat(config).items()}
+    """Write kind and every key as YAML, and how many there are: a part of such a file is YAML too."""
+    flat = {KIND: config.kind, **to_flat(config)}
+    content = {key: list(v) if isinstance(v, tuple) else v for key, v in flat.items()}
     text = f"# {len(content)} settings\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -131,9 +156,9 @@ def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
     Raises:
         PretaskError: the configurations differ; the first differing key is named with both values.
     """
-    if not isinstance(saved, type(asked)):
+    if saved.kind != asked.kind:
         raise PretaskError(
-            f"{folder} holds a {_kind_words(saved)}, and a {_kind_words(asked)} is asked for: give another --name"
+            f"{folder} holds a {saved.words}, and a {asked.words} is asked for: give another --name"
         )
     old, new = to_flat(saved), to_flat(asked)
     for key, value in new.items():
@@ -145,12 +170,6 @@ def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
                 "give the same settings to resume, or another --name for a new run"
             )
     return build_config(type(asked), old)
-
-
-def _kind_words(config: AnyConfig) -> str:
-    if isinstance(config, PretrainConfig):
-        return "pre-training"
-    return "training by episodes" if isinstance(config, FewShotConfig) else "training with labels"
 
 
 def _checked(key: str, value: Any, hint: Any, source: str) -> Any:

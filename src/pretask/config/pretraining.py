@@ -6,9 +6,9 @@ This module imports nothing heavy: the command line reads it to print its help.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pretask.config.sections import BackboneConfig, DataConfig, OptimConfig, SessionConfig
+from pretask.config.sections import BackboneConfig, DataConfig, Kind, OptimConfig, SessionConfig
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,14 @@ class PretrainConfig:
     """Everything that determines one pre-training.
 
     Attributes:
-        data, backbone, session: as in `RunConfig`.
+        kind, words, command, data, backbone, session: as in `RunConfig`.
         pretraining: what is learned from images without labels.
         optim: how the network is pre-trained.
     """
+
+    kind: ClassVar[Kind] = "pretraining"
+    words: ClassVar[str] = "pre-training"
+    command: ClassVar[str] = "pretrain"
 
     data: DataConfig = field(default_factory=DataConfig)
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
@@ -95,4 +99,4 @@ class PretrainConfig:
 
 
 ONLY_HERE = "base"
-"""A key by which a file is known to configure a pre-training."""
+"""A key by which a file without a kind is known to configure a pre-training."""

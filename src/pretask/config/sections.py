@@ -6,8 +6,10 @@ This module imports nothing heavy: the command line reads it to print its help.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
+Kind = Literal["supervised", "pretraining", "episodes"]
+"""Of a training, as `config.yaml` says it."""
 GateMode = Literal["frozen", "learned", "uniform", "fixed", "normalised", "aligned"]
 
 
@@ -211,12 +213,17 @@ class RunConfig:
     """Everything that determines one run.
 
     Attributes:
+        kind, words, command: of the training, its name in files and in messages, and the command for it.
         data: where images come from, how they are split, how they reach the device.
         method: what is learned from the images beside their labels.
         backbone: the network.
         optim: how it is trained.
         session: where the run goes, on what it runs, what it keeps.
     """
+
+    kind: ClassVar[Kind] = "supervised"
+    words: ClassVar[str] = "training with labels"
+    command: ClassVar[str] = "train"
 
     data: DataConfig = field(default_factory=DataConfig)
     method: MethodConfig = field(default_factory=MethodConfig)

@@ -35,6 +35,7 @@ class MultiViewMethod(Method):
             )
         self.drawn = asked if asked is not None and asked < total else None
         self.views_per_image = asked or total
+        self.image_views = min(self.encoder.image_views, self.views_per_image)
         self.passes_per_image = self.encoder.passes(self.drawn)
         self.view_reduction = parts.view_reduction
 
