@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pretask.data import ImageData as ImageData
     from pretask.data import load_data as load_data
     from pretask.errors import PretaskError as PretaskError
-    from pretask.experiment import resume as resume
-    from pretask.experiment import train as train
     from pretask.losses import create_loss as create_loss
     from pretask.methods import Classifier as Classifier
     from pretask.methods import Method as Method
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
     from pretask.pretexts import create_pretexts as create_pretexts
     from pretask.studies.compare import compare as compare
     from pretask.studies.execution import Execution as Execution
+    from pretask.tasks import resume as resume
+    from pretask.tasks import train as train
 
 _HOMES = {
     "Classifier": "pretask.methods",
@@ -53,8 +53,8 @@ _HOMES = {
     "load_config": "pretask.config.files",
     "load_data": "pretask.data",
     "predict": "pretask.prediction",
-    "resume": "pretask.experiment",
-    "train": "pretask.experiment",
+    "resume": "pretask.tasks",
+    "train": "pretask.tasks",
 }
 
 __all__ = sorted(_HOMES)

@@ -257,8 +257,8 @@ def read_spec(
 ) -> tuple[str, dict[str, Any]]:
     """Read "NAME:key=value:key=value".
 
-    A key belongs to the innermost part that has it: in "ssfe:pretexts=discard:groups=8:epochs=9" the groups are the
-    pretext's, the epochs are not. Lists are parted by commas. Options of a part that is named by a single value stand
+    A key belongs to the innermost part that has it: in "ssfe:pretexts=discard:groups=8:lr=0.1" the groups are the
+    pretext's, the rate is not. Lists are parted by commas. Options of a part that is named by a single value stand
     beside it in the result, those of a list of parts stay in their specs.
 
     Args:
@@ -270,32 +270,54 @@ def read_spec(
         PretaskError: an unknown name or option, one given twice or without a value, a value that is not allowed.
     """
     name, *written = text.split(":")
-    known = options_at(name)
+    what, known = f"{kind} {name}", options_at(name)
+    if written and not known:
+        raise PretaskError(f"{kind} '{name}' has no options: type {name} without ':{':'.join(written)}'")
     values: dict[str, Any] = {}
-    while written:
-        key, equals, value = written.pop(0).partition("=")
-        key = key.replace("-", "_")
-        if not known:
-            raise PretaskError(f"{kind} '{name}' has no options: type {name} without ':{key}{equals}{value}'")
+    strange = _take(written, known, values, what)
+    if strange:  # options of a part that is named further on, or by default
+        nested: dict[str, Option] = {}
+        for option in known.values():
+            if option.named is not None and not option.several:
+                chosen = values.get(option.name, option.default)
+                nested |= option.named.find().all_options(chosen, values)
+        for word in _take(strange, nested, values, what):
+            raise unknown_name(f"option of {what}", _key(word), {**nested, **known})
+    return name, values
+
+
+def _take(
+    written: Sequence[str], known: Mapping[str, Option], values: dict[str, Any], what: str
+) -> list[str]:
+    """Read those of the words "key=value" that are options into `values`; return the others."""
+    words, strange = list(written), []
+    while words:
+        word = words.pop(0)
+        key, (_, equals, value) = _key(word), word.partition("=")
         if key not in known:
-            raise unknown_name(f"option of {kind} {name}", key, known)
+            strange.append(word)
+            continue
         if key in values:
-            raise PretaskError(f"option '{key}' of {kind} {name} is given twice: keep one of them")
+            raise PretaskError(f"option '{key}' of {what} is given twice: keep one of them")
         option = known[key]
         if not equals:
-            example = f"{name}:{key}={option.written(option.default)}"
-            raise PretaskError(f"option '{key}' of {kind} {name} has no value: type {example}, for example")
+            example = f"{what.rpartition(' ')[2]}:{key}={option.written(option.default)}"
+            raise PretaskError(f"option '{key}' of {what} has no value: type {example}, for example")
         if option.named is None:
-            values[key] = option.parse(value, f"{kind} {name}")
+            values[key] = option.parse(value, what)
             continue
-        inner = option.named.find()
-        value = _whole_spec(value, written, inner, option.several)
+        registry = option.named.find()
+        spec = _whole_spec(value, words, registry, option.several)
         if option.several:
-            values[key] = option.parse(value, f"{kind} {name}")
+            values[key] = option.parse(spec, what)
         else:
-            values[key], own = inner.read(value)
+            values[key], own = registry.read(spec)
             values.update(own)
-    return name, values
+    return strange
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].replace("-", "_")
 
 
 def write_spec(name: str, options: Mapping[str, Option], values: Mapping[str, Any]) -> str:
@@ -366,8 +388,7 @@ def _whole_spec(start: str, following: list[str], registry: Registry[Any], sever
     while following:
         innermost = whole.rpartition(",")[2] if several else whole
         name = innermost.partition(":")[0]
-        key = following[0].partition("=")[0].replace("-", "_")
-        if key not in registry.options(name):
+        if _key(following[0]) not in registry.options(name):
             break
         whole = f"{whole}:{following.pop(0)}"
     return whole

@@ -74,11 +74,10 @@ class Registry(Generic[T]):
         """Return what the part called `name` takes of `values`; parts that it names are specs with their options."""
         taken = {}
         for key, option in self.options(name).items():
-            if key not in values:
-                continue
-            taken[key] = values[key]
             if option.named is not None and not option.several:
-                taken[key] = option.named.find().spec(values[key], values)
+                taken[key] = option.named.find().spec(values.get(key, option.default), values)
+            elif key in values:
+                taken[key] = values[key]
         return taken
 
     def spec(self, name: str, values: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ import yaml
 
 import pretask as package
 from command_line import CommandLine, flags, picture, picture_folder, results_of, snapshot, tiny
-from pretask import experiment
+from pretask import tasks
 from pretask.config.files import to_flat
 from pretask.config.recipes import read_recipe
 from pretask.config.sections import RunConfig
@@ -387,14 +387,14 @@ def test_a_study_of_other_settings_does_not_take_finished_runs_for_its_own(preta
 
 
 def test_a_run_that_fails_does_not_stop_the_study(pretask, monkeypatch):
-    train = experiment.train
+    train = tasks.train
 
     def fail_for_sla(config, data=None, console=None):
         if config.method.method == "sla":
             raise PretaskError("the loss became nan")
         return train(config, data, console)
 
-    monkeypatch.setattr(experiment, "train", fail_for_sla)
+    monkeypatch.setattr(tasks, "train", fail_for_sla)
     answer = pretask("compare", "--methods", "sla", "baseline", "--seeds", 1, *tiny(name="study"))
     answer.fault("sla-epochs1-seed0: the loss became nan")
     rows = json.loads(Path("runs/study/study.json").read_text())["rows"]
@@ -405,7 +405,7 @@ def test_a_stopped_study_says_so(pretask, monkeypatch):
     def stop(*arguments):
         raise Interrupted("stopped after step 1 of 2")
 
-    monkeypatch.setattr(experiment, "train", stop)
+    monkeypatch.setattr(tasks, "train", stop)
     answer = pretask("compare", "--methods", "baseline", "--seeds", 1, *tiny(name="study"))
     assert answer.code == 130
     assert answer.err == "pretask: stopped after step 1 of 2\n"
@@ -461,7 +461,7 @@ def test_ctrl_c_outside_of_a_training_is_one_line_too(pretask, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "train", stop)
+    monkeypatch.setattr(tasks, "train", stop)
     answer = pretask("train", *tiny())
     assert answer.code == 130
     assert answer.err == "pretask: stopped\n"

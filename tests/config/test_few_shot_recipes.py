@@ -13,7 +13,7 @@ from pretask.config.files import build_config
 from pretask.config.recipes import read_recipe, recipe_names, recipe_text
 from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.data.splits.classes import ClassSplit
-from pretask.training.build_episodes import build_episodic
+from pretask.tasks import Episodes
 
 NAMES = [name for name in recipe_names() if name.startswith("few-shot-")]
 OWN = {"data", "image_size", "head", "pretexts"}
@@ -44,7 +44,7 @@ def test_recipe_builds_and_steps(name: str) -> None:
     train = LabelledImages(ArrayImages(torch.zeros(4, 3, 32, 32, dtype=torch.uint8)), torch.arange(4) % 2)
     data = ImageData("x", train, None, None, ("a", "b"), 3, (32, 32), (0.5,) * 3, (0.25,) * 3, "crop-flip")
     small = replace(asked, episodes=replace(asked.episodes, ways=2, shots=1, queries=1))
-    method = build_episodic(small, ClassSplit(data, data, data))
+    method = Episodes(small, ClassSplit(data, data, data)).build()
     parts = method(torch.rand(4, 3, 32, 32), torch.tensor([0, 0, 1, 1]))
     parts["loss"].backward()
     assert parts["loss"].isfinite()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -15,7 +13,7 @@ from pretask.config.sections import RunConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.errors import PretaskError
 from pretask.pretraining import BASES
-from pretask.training.build_pretraining import build_objective, resolve_pretraining
+from pretask.tasks import Pretraining
 
 NAMES = [name for name in recipe_names() if name.startswith("pretrain-")]
 OWN = {"data", "method", "base", "hidden_size"}
@@ -43,9 +41,10 @@ def test_recipe_builds_and_steps(name: str) -> None:
         "cifar10", train, None, None, ("a", "b"), 3, (32, 32), (0.5,) * 3, (0.25,) * 3, "crop-flip"
     )
     asked = build_config(PretrainConfig, {**read_recipe(name), "precision": "fp32"})
-    config = resolve_pretraining(asked, data, torch.device("cpu"))
-    assert config == replace(config, session=replace(config.session, selection="last"))
-    objective = build_objective(config, data)
+    task = Pretraining(asked, data)
+    task.decide(torch.device("cpu"))
+    assert task.config.session.selection == "last"
+    objective = task.build()
     parts = objective(torch.rand(4, 3, 32, 32))
     parts["loss"].backward()
     assert parts["loss"].isfinite()

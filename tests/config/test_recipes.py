@@ -14,7 +14,8 @@ from pretask.config.sections import RunConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.errors import PretaskError
 from pretask.losses import Reweighted, create_loss
-from pretask.training.build import build_method, resolve, split_data
+from pretask.tasks import Supervised
+from pretask.training.data import build_data
 from pretask.training.optim import lr_schedule, training_length
 
 NAMES = [name for name in recipe_names() if not name.startswith(("pretrain-", "few-shot-"))]
@@ -95,14 +96,15 @@ def test_name_tells_method_data_and_imbalance(name):
 def test_recipe_builds_and_steps(name):
     asked = from_flat({**read_recipe(name), "precision": "fp32"})
     data = stand_in(asked)
-    config = resolve(asked, data, torch.device("cpu"))
+    task = Supervised(asked, data)
+    task.decide(torch.device("cpu"))
     classes, side = data.num_classes, data.image_size[0]
     device = "meta" if side > 32 else "cpu"  # photos would take minutes
     with torch.device(device):
-        method = build_method(config, data)
+        method = task.build()
         count = 16 if name.startswith("fixmatch") else 2  # two with labels, fourteen without
         images, labels = torch.rand(count, 3, side, side), torch.zeros(count, dtype=torch.int64)
-        parts = method(images, torch.eye(classes)[labels] if config.method.cutmix else labels)
+        parts = method(images, torch.eye(classes)[labels] if asked.method.cutmix else labels)
         answers = {mode: method.classifier(mode)(images) for mode in method.inferences}
     assert parts["loss"].shape == ()
     assert parts["loss"].requires_grad
@@ -157,7 +159,7 @@ def test_long_tailed_recipes_train_on_the_published_counts(data, totals):
     )
     for ratio, total in zip((100, 50, 20, 10), totals, strict=True):
         config = from_flat({**read_recipe(f"lt-ce-{data}"), "imbalance": ratio})
-        split = split_data(whole, config)
+        split = build_data(config, whole)
         assert (len(split.train), split.validation) == (total, None)
         assert split.class_counts[0] == ratio * split.class_counts[-1] == 50_000 // classes
 

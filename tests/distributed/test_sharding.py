@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from rank_cases import CASES, batch, build, rows_of
 from torch import nn
 
 from pretask.backbones import create_backbone
-from pretask.config.files import build_config
+from pretask.config.files import build_config, override
+from pretask.config.pretraining import PretrainConfig
 from pretask.config.sections import RunConfig, SessionConfig
 from pretask.distributed.processes import share_batch_statistics
 from pretask.distributed.sharding import blocks, gathered, shard_weights
 from pretask.errors import PretaskError
-from pretask.experiment import train
 from pretask.methods import Method, MethodParts, create_method
-from pretask.pretraining import ObjectiveParts, create_objective, get_strength
+from pretask.speed.steps import made_up_data
+from pretask.tasks import Pretraining, Supervised, train
 from pretask.training.profiling import StepProfile
 from pretask.training.step import add_gradient
 from pretask.training.weights import check_sharding, place_weights
@@ -37,7 +39,7 @@ def on_rank(rank: int, world: int, folder: Path) -> None:
         images, labels = (part[rows_of(rank, world, name)] for part in batch())
         method = build(name, first=rank * 8 // world)
         share_batch_statistics(method, CPU)
-        shard_weights(method, CPU)
+        shard_weights(method, method.backbone, CPU)
         add_gradient(method, images, labels, 1, SESSION, accelerator, profile)
         held = sum(weight.to_local().numel() for weight in method.parameters())
         gradients = gathered({key: weight.grad for key, weight in method.named_parameters()}, keep=True)
@@ -73,7 +75,7 @@ def trained(config: RunConfig, rank: int, world: int) -> dict[str, Any]:
     """Take three steps of sla from a rank's part of the batch, and return the state of all weights."""
     method = build("sla", first=rank * 8 // world)
     accelerator, profile = Accelerator(cpu=True), StepProfile(0, Path(), CPU)
-    weights = place_weights(method, config, accelerator)
+    weights = place_weights(method, config.optim, config.session, accelerator)
     images, labels = (part[rows_of(rank, world, "sla")] for part in batch())
     for step in range(3):
         add_gradient(method, images, labels, 1, config.session, accelerator, profile)
@@ -84,7 +86,7 @@ def trained(config: RunConfig, rank: int, world: int) -> dict[str, Any]:
     state = weights.state(keep=True)
     with weights.evaluated() as evaluated:
         state["evaluated"] = evaluated.state_dict()
-    fresh = place_weights(build("sla"), config, accelerator)
+    fresh = place_weights(build("sla"), config.optim, config.session, accelerator)
     fresh.load(state)
     state["norms"] = torch.tensor([weights.norm(), fresh.norm()])
     state["again"] = {key: value for key, value in fresh.state(keep=True).items() if key != "norms"}
@@ -128,7 +130,9 @@ def test_steps_are_those_of_one_process(two_trained: Path, optimizer: str) -> No
 
 def own_statistics_on_rank(rank: int, world: int, folder: Path) -> None:
     config = config_of("sgd", shard_weights=True, sync_batch_norm=False)
-    weights = place_weights(build("baseline", first=rank * 4), config, Accelerator(cpu=True))
+    weights = place_weights(
+        build("baseline", first=rank * 4), config.optim, config.session, Accelerator(cpu=True)
+    )
     images, labels = (part[rows_of(rank, world, "baseline")] for part in batch())
     weights.method(images, labels)["loss"].backward()
     weights.average.update(weights.method)
@@ -153,7 +157,7 @@ def pieces_on_rank(rank: int, world: int, folder: Path) -> None:
         for module in method.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
-        shard_weights(method, CPU)
+        shard_weights(method, method.backbone, CPU)
         add_gradient(
             method, images, labels, pieces, SESSION, Accelerator(cpu=True), StepProfile(0, Path(), CPU)
         )
@@ -178,7 +182,7 @@ def timm_on_rank(rank: int, world: int, folder: Path) -> None:
     for name in TIMM:
         whole = timm_method(name).double().eval()
         parts = copy.deepcopy(whole)
-        shard_weights(parts, CPU)
+        shard_weights(parts, parts.backbone, CPU)
         images = torch.rand(2, 3, 32, 32, dtype=torch.float64)  # the same on both ranks
         for method in (whole, parts):
             method(images, torch.tensor([0, 2]))["loss"].backward()
@@ -218,18 +222,19 @@ REFUSED = [
 def test_what_weights_in_parts_cannot_do_is_refused(
     more: dict[str, str], processes: int, message: str
 ) -> None:
-    config = config_of("sgd", **{"shard_weights": True, **more})
+    task = Supervised(config_of("sgd", **{"shard_weights": True, **more}), made_up_data(8, 2, 3, 8))
+    method = build("baseline")
     with pytest.raises(PretaskError, match=f"--shard-weights is not possible here: .*{message}"):
-        check_sharding(config.session, build("baseline"), processes, config.method)
+        check_sharding(task.config.session, method, processes, task.unshardable(method))
 
 
 def test_a_moving_average_as_target_is_refused() -> None:
-    backbone = create_backbone("resnet8", image_size=(8, 8))
-    objective = create_objective(
-        "byol", ObjectiveParts(backbone, (0.3,) * 3, (0.2,) * 3, get_strength("small"))
-    )
-    with pytest.raises(PretaskError, match="type --target online"):
-        check_sharding(SESSION, objective, 2)
+    config = build_config(PretrainConfig, {"method": "byol", "strength": "small", "backbone": "resnet8"})
+    for target, refused in {"average": True, "online": False}.items():
+        task = Pretraining(override(config, base="byol", target=target), made_up_data(8, 2, 3, 8))
+        objective = task.build()
+        with pytest.raises(PretaskError, match="type --target online") if refused else nullcontext():
+            check_sharding(SESSION, objective, 2, task.unshardable(objective))
 
 
 def test_a_network_with_a_single_number_is_refused() -> None:

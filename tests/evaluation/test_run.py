@@ -12,8 +12,8 @@ import torch
 from command_line import CommandLine
 from pretask.config.files import from_flat
 from pretask.evaluation.run import evaluate_run
-from pretask.experiment import train
 from pretask.methods import load_classifier, load_encoder, read_card, save_encoder
+from pretask.tasks import train
 
 CPU = ("--device", "cpu")
 

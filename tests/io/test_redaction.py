@@ -50,7 +50,7 @@ def test_a_study_with_a_run_that_fails(pretask, tmp_path, monkeypatch):
     def fail(*given, **options):
         raise OSError(f"401 for https://me:{SHORT}@host?token={SHORT} with {HUB} and {OTHER}")
 
-    monkeypatch.setattr("pretask.experiment.train", fail)
+    monkeypatch.setattr("pretask.tasks.train", fail)
     answer = pretask("compare", *tiny(name="study", methods=("baseline",), seeds=1))
     assert answer.code != 0
     assert_no_secret(tmp_path, answer.out, answer.err)

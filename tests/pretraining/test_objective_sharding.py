@@ -30,7 +30,7 @@ def on_rank(rank: int, world: int, folder: Path) -> None:
     saved = {}
     for name in CASES:
         objective = share_batch_statistics(build(name), CPU)
-        shard_weights(objective, CPU)
+        shard_weights(objective, objective.backbone, CPU)
         kept = Kept()
         torch.manual_seed(100 + rank)
         with shares_by(kept):

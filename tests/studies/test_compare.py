@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pretask import experiment
+from pretask import tasks
 from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.studies.compare import compare
@@ -82,7 +82,7 @@ def test_finished_runs_are_not_made_again(study, monkeypatch: pytest.MonkeyPatch
     def refuse(*arguments: object) -> None:
         raise AssertionError("a finished run was started")
 
-    monkeypatch.setattr(experiment, "train", refuse)
+    monkeypatch.setattr(tasks, "train", refuse)
     folder = Path(study["folder"])
     again = compare(settings(folder.parent), ("baseline", "sla"), seeds=2, equal_compute=True)
     assert again["rows"] == study["rows"]
@@ -95,14 +95,14 @@ def test_finished_runs_are_not_made_again(study, monkeypatch: pytest.MonkeyPatch
 def test_a_failed_run_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, line: str
 ) -> None:
-    real = experiment.train
+    real = tasks.train
 
     def fail_on_sla(config, data=None):
         if config.method.method == "sla":
             raise fault
         return real(config, data)
 
-    monkeypatch.setattr(experiment, "train", fail_on_sla)
+    monkeypatch.setattr(tasks, "train", fail_on_sla)
     study = compare(settings(tmp_path), ("sla", "baseline"), seeds=1)
     assert study["failures"] == [f"sla-epochs1-seed0: {line}"]
     assert [r["method"] for r in study["rows"]] == ["baseline"]

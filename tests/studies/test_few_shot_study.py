@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine, flags
-from pretask import few_shot_run
+from pretask import tasks
 from pretask.config.episodes import FewShotConfig
 from pretask.config.files import build_config
 from pretask.errors import PretaskError
@@ -45,7 +45,7 @@ def test_a_study_from_the_command_line_and_again(
     def refuse(*arguments: object) -> None:
         raise AssertionError("a finished run was started")
 
-    monkeypatch.setattr(few_shot_run, "train_few_shot", refuse)
+    monkeypatch.setattr(tasks, "train_few_shot", refuse)
     again = compare_few_shot(settings(tmp_path), METHODS, seeds=2, equal_compute=True)
     assert again["rows"] == study["rows"]
 

@@ -10,14 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from command_line import CommandLine, flags
-from pretask import experiment, pretraining_run
+from pretask import tasks
 from pretask.config.files import build_config, load_any_config
 from pretask.config.pretraining import PretrainConfig
 from pretask.errors import PretaskError
 from pretask.studies.judging import Judging, tuning_config
 from pretask.studies.pretraining import compare_pretraining
-from pretask.training.build import build_data
-from pretask.training.build_pretraining import build_objective
 
 METHODS = ("byol", "trimix:consistency_weight=0", "random", "supervised")
 TUNING = {"epochs": 1, "batch_size": 32, "lr": 0.05, "selection": "last", "precision": "fp32"}
@@ -71,7 +69,7 @@ def test_all_start_from_the_weights_of_the_random_control(study) -> None:
     folder = Path(study["folder"])
     weights = load_file(folder / "random-seed1" / "model.safetensors")
     config = load_any_config(folder / "byol-epochs2-seed1" / "config.yaml")
-    start = build_objective(config, build_data(config)).backbone.state_dict()
+    start = tasks.Pretraining.read(config).build().backbone.state_dict()
     assert weights.keys() == {f"backbone.{name}" for name in start}
     assert all(torch.equal(weights[f"backbone.{name}"], value) for name, value in start.items())
 
@@ -90,8 +88,8 @@ def test_a_finished_study_makes_nothing_again_but_what_is_newly_asked(
     def refuse(*arguments: object) -> None:
         raise AssertionError("a finished run was started")
 
-    monkeypatch.setattr(pretraining_run, "pretrain", refuse)
-    monkeypatch.setattr(experiment, "train", refuse)
+    monkeypatch.setattr(tasks, "pretrain", refuse)
+    monkeypatch.setattr(tasks, "train", refuse)
     runs = Path(study["folder"]).parent
     again = compare_pretraining(settings(runs), METHODS, JUDGING, seeds=2, equal_compute=True)
     assert again["rows"] == study["rows"]

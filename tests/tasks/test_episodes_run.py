@@ -16,7 +16,7 @@ from pretask.data import ArrayImages, LabelledImages
 from pretask.data.load import load_data
 from pretask.data.splits.classes import split_classes
 from pretask.evaluation.run import evaluate_run
-from pretask.few_shot_run import train_few_shot
+from pretask.tasks import train_few_shot
 
 SMALL = {
     "data": "digits", "backbone": "resnet8", "epochs": 2, "episodes": 4, "ways": 2, "queries": 3, "test_episodes": 30,

@@ -13,7 +13,7 @@ import pytest
 
 import pretask
 from parquet_shards import noise, write_shards
-from pretask import experiment
+from pretask import tasks
 from pretask.config.files import from_flat
 from pretask.data.loaders import streaming
 from pretask.errors import Interrupted, PretaskError
@@ -70,12 +70,12 @@ def stop_at(monkeypatch, step):
 
 
 def test_a_run_that_stops_in_mid_epoch_ends_as_one_on_the_same_files(settings, tmp_path, monkeypatch):
-    local = experiment.train(settings("local", str(tmp_path / "pets")))
+    local = tasks.train(settings("local", str(tmp_path / "pets")))
     with monkeypatch.context() as patch:
         stop_at(patch, 2)
         with pytest.raises(Interrupted, match=f"stopped after step 2 of {STEPS}"):
-            experiment.train(settings("there"))
-    there = experiment.train(settings("there"))
+            tasks.train(settings("there"))
+    there = tasks.train(settings("there"))
     weights = [(tmp_path / "runs" / name / "model.safetensors").read_bytes() for name in ("local", "there")]
     assert weights[0] == weights[1]
     assert there["data"]["name"] == REPO
@@ -87,17 +87,17 @@ def test_a_run_is_bound_to_the_commit_that_it_began_with(settings, hub, tmp_path
     with monkeypatch.context() as patch:
         stop_at(patch, 2)
         with pytest.raises(Interrupted):
-            experiment.train(settings("bound"))
+            tasks.train(settings("bound"))
     assert f"data: {HERE}@{first}" in (tmp_path / "runs/bound/config.yaml").read_text()
     hub.push(write_pets(tmp_path / "more", 90))
     with pytest.raises(
         PretaskError, match=f"bound was started with data = {HERE}@{first}, now data = .* is asked"
     ):
-        experiment.train(settings("bound"))
-    results = experiment.resume(tmp_path / "runs" / "bound")
+        tasks.train(settings("bound"))
+    results = tasks.resume(tmp_path / "runs" / "bound")
     assert results["data"]["train_images"] == 60
     assert f"read from {HERE}@{first}" in results["data"]["notes"]
-    assert experiment.train(settings("bound", f"{HERE}@{first}"))["folder"] == results["folder"]
+    assert tasks.train(settings("bound", f"{HERE}@{first}"))["folder"] == results["folder"]
 
 
 def test_a_command_writes_nothing_beside_its_run(tmp_path):

@@ -13,15 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from command_line import CommandLine, flags, picture, results_of
-from pretask import experiment
+from pretask import tasks
 from pretask.config.files import build_config, from_flat, load_any_config, save_config
 from pretask.config.pretraining import PretrainConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages, load_data
 from pretask.errors import PretaskError
 from pretask.evaluation.run import evaluate_run
 from pretask.methods import load_encoder, read_card
-from pretask.pretraining_run import pretrain
-from pretask.training.build_pretraining import build_objective, resolve_pretraining
+from pretask.tasks import Pretraining, pretrain
 
 SMALL = {
     "data": "digits", "backbone": "resnet8", "epochs": 2, "eval_every": 2, "warmup_epochs": 0.5, "batch_size": 64,
@@ -58,8 +57,9 @@ def test_what_a_run_leaves_behind(run: Path) -> None:
     assert all(name.startswith("backbone.") for name in load_file(run / "model.safetensors"))
     assert isinstance(load_any_config(run / "config.yaml"), PretrainConfig)
     assert "spread of embeddings" in (run / "report.html").read_text()
-    with pytest.raises(PretaskError, match="is no training with labels"):
-        experiment.resume(run)
+    resumed = tasks.resume(run)
+    assert (resumed["kind"], resumed["folder"]) == ("pretraining", str(run))
+    assert resumed["embeddings"] == results["embeddings"]
     encoder = load_encoder(run)
     assert encoder.embed(torch.rand(2, 1, 8, 8)).shape == (2, 64)
 
@@ -69,9 +69,10 @@ def test_the_base_is_decided_at_the_start() -> None:
     data = load_data("digits")
     for method, base in {"trimix": "simclr", "un-mix": "simclr", "i-mix": "byol", "vicreg": "vicreg"}.items():
         config = build_config(PretrainConfig, {**SMALL, "method": method})
-        decided = resolve_pretraining(config, data, torch.device("cpu"))
-        assert decided.pretraining.base == base
-        assert build_objective(decided, data).base_name == base
+        task = Pretraining(config, data)
+        task.decide(torch.device("cpu"))
+        assert task.config.pretraining.base == base
+        assert task.build().base_name == base
 
 
 def test_the_command_says_what_it_does_and_what_comes_next(pretask: CommandLine, tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) ->
         "import os, signal, sys\n"
         "from pretask.training import loop\n"
         "from pretask.config.files import load_any_config\n"
-        "from pretask.pretraining_run import pretrain\n"
+        "from pretask.tasks import pretrain\n"
         "save, calls = loop.save_snapshot, [0]\n"
         "def saved(*parts):\n"
         "    save(*parts); calls[0] += 1\n"
@@ -119,7 +120,7 @@ def test_a_classifier_starts_from_it(run: Path, tmp_path: Path) -> None:
         "data": "digits", "method": "baseline", "per_class": 10, "epochs": 1, "batch_size": 25, "lr": 1e-9,
         "augment": "none", "threads": 1, "device": "cpu", "runs": str(tmp_path), "init": str(run),
     }  # fmt: skip
-    results = experiment.train(from_flat({**start, "name": "tuned"}))
+    results = tasks.train(from_flat({**start, "name": "tuned"}))
     tuned, origin = (
         load_file(Path(results["folder"]) / "model.safetensors"),
         load_file(run / "model.safetensors"),
@@ -127,11 +128,11 @@ def test_a_classifier_starts_from_it(run: Path, tmp_path: Path) -> None:
     weights = [key for key in origin if key.endswith("conv1.weight")]
     assert weights and all(torch.allclose(tuned[key], origin[key], atol=1e-6) for key in weights)
     with pytest.raises(PretaskError, match="--backbone resnet8 --channels 1"):
-        experiment.train(from_flat({**start, "name": "other", "backbone": "resnet20"}))
+        tasks.train(from_flat({**start, "name": "other", "backbone": "resnet20"}))
     with pytest.raises(PretaskError, match="two starting points"):
-        experiment.train(from_flat({**start, "name": "other", "pretrained": True}))
+        tasks.train(from_flat({**start, "name": "other", "pretrained": True}))
     with pytest.raises(PretaskError, match="no trained model in"):
-        experiment.train(from_flat({**start, "name": "other", "init": str(tmp_path / "nothing")}))
+        tasks.train(from_flat({**start, "name": "other", "init": str(tmp_path / "nothing")}))
 
 
 @pytest.mark.slow

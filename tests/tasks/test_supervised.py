@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import pytest
 import torch
 
-from pretask import experiment, load_data, predict
+from pretask import load_data, predict, tasks
 from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.methods import METHODS
@@ -25,7 +25,7 @@ FILES = {
 
 def run(folder: Path, **settings):
     small = {"backbone": "resnet8", "threads": 1, "device": "cpu", "runs": str(folder), "name": "run"}
-    return experiment.train(from_flat({**small, **settings}))
+    return tasks.train(from_flat({**small, **settings}))
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_arrays_in_memory(tmp_path: Path) -> None:
     config = from_flat(
         {"backbone": "resnet8", "epochs": 1, "runs": str(tmp_path), "device": "cpu", "threads": 1}
     )
-    assert experiment.train(config, data)["data"]["classes"] == 3
+    assert tasks.train(config, data)["data"]["classes"] == 3
 
 
 @pytest.mark.slow
@@ -95,9 +95,7 @@ def test_a_folder_of_cifar_pictures_trains_and_labels_a_new_one(real_data: Path,
         for i in (source.labels == label).nonzero()[:12, 0].tolist():
             Image.fromarray(source.images.read(i).permute(1, 2, 0).numpy()).save(folder / f"{i}.png")
     new = next((tmp_path / "pictures/kind8").iterdir()).rename(tmp_path / "new.png")
-    results = experiment.train(
-        from_flat({"data": str(tmp_path / "pictures"), "runs": str(tmp_path), "epochs": 2})
-    )
+    results = tasks.train(from_flat({"data": str(tmp_path / "pictures"), "runs": str(tmp_path), "epochs": 2}))
     assert results["method"] == "sla"
     program = "import sys, pretask; print(pretask.predict(sys.argv[1], [sys.argv[2]])[0]['label'])"
     done = subprocess.run(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pretask import experiment
+from pretask import tasks
 from pretask.config.files import override
 from pretask.errors import PretaskError
 from pretask.io.tensors import DamagedFile, read_tensors, write_tensors
@@ -60,7 +60,7 @@ def test_a_run_goes_on_from_the_checkpoint_before(
     configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
 ) -> None:
     whole = configure(name="whole", method="baseline", epochs=2, checkpoint_steps=2)
-    experiment.train(whole)
+    tasks.train(whole)
     stopped, steps = override(whole, name="stopped"), []
 
     def stop_at_the_eighth(*_: object) -> None:
@@ -71,9 +71,9 @@ def test_a_run_goes_on_from_the_checkpoint_before(
     with monkeypatch.context() as patch:
         patch.setattr(gradient, "begin_step", stop_at_the_eighth)
         with pytest.raises(RuntimeError):
-            experiment.train(stopped)
+            tasks.train(stopped)
     damage(tmp_path / "stopped/last/state.safetensors")
-    experiment.train(stopped)
+    tasks.train(stopped)
     expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     assert not (tmp_path / "stopped/last/previous.safetensors").exists()

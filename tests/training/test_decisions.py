@@ -9,10 +9,11 @@ import torch
 import torch.distributed as dist
 
 from pretask import configure
+from pretask.config.sections import SessionConfig
 from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
-from pretask.training import build, device
-from pretask.workplace import join_processes
+from pretask.tasks.run import join_processes
+from pretask.training import data, device
 from ranks import run_ranks
 
 CPU = torch.device("cpu")
@@ -37,9 +38,9 @@ def test_precision_is_timed_by_the_first_process_alone(tmp_path: Path) -> None:
 
 
 def look_up_on_rank(rank: int, world: int, folder: Path) -> None:
-    build.fixed_source = lambda source: f"{source}@{rank}"
+    data.fixed_source = lambda source: f"{source}@{rank}"
     config = configure({"data": "hf://datasets/owner/pets"})
-    assert build.fix_version(config).data.data == "hf://datasets/owner/pets@0"
+    assert data.fix_version(config).data.data == "hf://datasets/owner/pets@0"
 
 
 def test_the_commit_is_looked_up_once(tmp_path: Path) -> None:
@@ -61,8 +62,8 @@ def test_a_fault_of_the_first_is_that_of_all(tmp_path: Path) -> None:
 
 def profile_on_rank(rank: int, world: int, folder: Path) -> None:
     with pytest.raises(PretaskError, match="--profile looks at one process"):
-        join_processes(configure({"data": "digits", "device": "cpu", "threads": 1, "profile": 2}))
+        join_processes(SessionConfig(device="cpu", threads=1, profile=2))
 
 
-def test_several_processes_on_a_processor_are_not_profiled(tmp_path: Path) -> None:
+def test_several_processes_on_a_cpu_are_not_profiled(tmp_path: Path) -> None:
     run_ranks(profile_on_rank, 2, tmp_path)

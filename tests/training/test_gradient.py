@@ -9,18 +9,17 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from pretask import experiment
+from pretask import tasks
 from pretask.backbones import create_backbone
 from pretask.config.episodes import FewShotConfig
 from pretask.config.files import override
 from pretask.config.pretraining import PretrainConfig
 from pretask.config.sections import SessionConfig
 from pretask.errors import PretaskError
-from pretask.few_shot_run import train_few_shot
 from pretask.losses import LOSSES, create_loss
 from pretask.methods import METHODS, GateOptions, Method, MethodParts, create_method
 from pretask.methods.auxiliary import AuxiliaryTasks
-from pretask.pretraining_run import pretrain
+from pretask.tasks import pretrain, train_few_shot
 from pretask.training.profiling import StepProfile
 from pretask.training.step import add_gradient
 
@@ -87,7 +86,7 @@ def test_pieces_give_the_gradient_of_the_whole(case: str, pieces: int) -> None:
 
 def test_what_looks_at_a_batch_as_a_whole_is_refused(configure, tmp_path) -> None:
     with pytest.raises(PretaskError, match="--accumulate 2 is not possible here: the loss compares"):
-        experiment.train(configure(method="fixmatch", accumulate=2))
+        tasks.train(configure(method="fixmatch", accumulate=2))
     assert not (tmp_path / "run/config.yaml").exists(), "the name is free for a run without it"
     small = {"data": "digits", "per_class": 8, "backbone": "resnet8", "runs": str(tmp_path), "accumulate": 2}
     with pytest.raises(PretaskError, match="--accumulate 2 is not possible here"):
@@ -100,13 +99,13 @@ def test_what_looks_at_a_batch_as_a_whole_is_refused(configure, tmp_path) -> Non
 
 def test_uneven_pieces_are_refused(configure, tmp_path: Path) -> None:
     with pytest.raises(PretaskError, match=r"--accumulate 3 does not divide the 16 images .* --accumulate 2"):
-        experiment.train(configure(accumulate=3))
+        tasks.train(configure(accumulate=3))
     assert not (tmp_path / "run/config.yaml").exists()
 
 
 def test_a_run_counts_steps_and_images_of_the_whole_batch(configure) -> None:
-    whole = experiment.train(configure(name="whole", epochs=1))
-    pieces = experiment.train(configure(name="pieces", epochs=1, accumulate=4))
+    whole = tasks.train(configure(name="whole", epochs=1))
+    pieces = tasks.train(configure(name="pieces", epochs=1, accumulate=4))
     assert (pieces["images"], pieces["epochs"]) == (whole["images"], whole["epochs"])
 
 

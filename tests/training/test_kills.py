@@ -16,9 +16,7 @@ from pretask.config.episodes import FewShotConfig
 from pretask.config.files import AnyConfig, build_config, save_config
 from pretask.config.pretraining import PretrainConfig
 from pretask.config.sections import RunConfig
-from pretask.experiment import train
-from pretask.few_shot_run import train_few_shot
-from pretask.pretraining_run import pretrain
+from pretask.tasks import pretrain, train, train_few_shot
 from pretask.training.checkpoint import load_tree
 from pretask.training.run_folder import RunFolder
 
@@ -53,9 +51,7 @@ WRITE = 8
 PROGRAM = f"""
 import os, pathlib, signal, sys, traceback
 from pretask.io import tensors as tensor_files
-from pretask.experiment import train
-from pretask.few_shot_run import train_few_shot
-from pretask.pretraining_run import pretrain
+from pretask.tasks import pretrain, train, train_few_shot
 from pretask.config.files import load_any_config
 
 make = {{"RunConfig": train, "PretrainConfig": pretrain, "FewShotConfig": train_few_shot}}

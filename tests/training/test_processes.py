@@ -21,7 +21,7 @@ from pretask.training.checkpoint import load_tree
 FAULTY = """
 import os, signal, sys
 from pathlib import Path
-from pretask import errors, experiment, load_config
+from pretask import errors, load_config, tasks
 from pretask.training import loop
 
 config, marker, number, at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -41,7 +41,7 @@ loop.set_lr = set_lr
 if os.environ["RANK"] != "0":
     os.rename = os.replace = refuse
 try:
-    experiment.train(load_config(config))
+    tasks.train(load_config(config))
 except errors.Interrupted as stop:
     print(f"rank {os.environ['RANK']} {stop}", flush=True)
 """

@@ -11,11 +11,10 @@ from pretask.config.files import override
 from pretask.config.sections import MethodConfig, RunConfig
 from pretask.data import load_data
 from pretask.errors import PretaskError
-from pretask.experiment import train
 from pretask.speed.steps import made_up_data
 from pretask.studies.variants import parse_variants
 from pretask.studies.work import work_of
-from pretask.training.build import build_method
+from pretask.tasks import Supervised, train
 from pretask.training.preparation import LowResolution, low_resolution, make_preparation
 
 DIGITS = override(
@@ -50,7 +49,7 @@ def test_a_method_sees_small_images_first() -> None:
     config = override(DIGITS, low_resolution=0.5, low_resolution_share=0.5)
     data = load_data("digits")
     prepare = make_preparation(config.method, data.num_classes)
-    method = build_method(config, data)
+    method = Supervised(config, data).build()
     assert prepare is not None
     images, labels = torch.rand(4, 1, 8, 8), torch.arange(4)
     shapes = []
@@ -79,7 +78,7 @@ def test_a_run_says_what_it_did_and_cost(tmp_path: Path) -> None:
 def test_sizes_that_cannot_be_are_refused() -> None:
     photos = made_up_data(16, 2, 3, 32)
     with pytest.raises(PretaskError, match=r"cannot take images of 16x16 pixels, which --low-resolution 0.5"):
-        build_method(override(DIGITS, backbone="vit_tiny_patch16_224", low_resolution=0.5), photos)
+        Supervised(override(DIGITS, backbone="vit_tiny_patch16_224", low_resolution=0.5), photos).build()
     patches = override(DIGITS, method="gssl", pretexts=("patch-rotation:grid=4",), low_resolution=0.25)
     with pytest.raises(PretaskError, match="grid"):
-        build_method(patches, load_data("digits"))
+        Supervised(patches, load_data("digits")).build()

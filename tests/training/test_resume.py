@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretask import experiment
+from pretask import tasks
 from pretask.config.files import override, save_config
 from pretask.errors import PretaskError
 from pretask.reports import write_run_report
@@ -60,13 +60,13 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: s["method"])
 def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(configure, tmp_path: Path, settings) -> None:
     whole = configure(name="whole", epochs=3, checkpoint_steps=2, **settings)
-    experiment.train(whole)
+    tasks.train(whole)
 
     killed = override(whole, name="killed")
     save_config(killed, tmp_path / "killed.yaml")
     program = (
         "import os, signal, sys\n"
-        "from pretask import experiment, load_config\n"
+        "from pretask import load_config, tasks\n"
         "from pretask.training import loop\n"
         "real, calls = loop.set_lr, [0]\n"
         "def set_lr(*a):\n"
@@ -74,7 +74,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(configure, tmp_pat
         "    if calls[0] == 9: os.kill(os.getpid(), signal.SIGKILL)\n"  # step 9 of 15: the 4th of epoch 2's 5
         "    real(*a)\n"
         "loop.set_lr = set_lr\n"
-        "experiment.train(load_config(sys.argv[1]))\n"
+        "tasks.train(load_config(sys.argv[1]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "killed.yaml"], capture_output=True, timeout=200
@@ -83,7 +83,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(configure, tmp_pat
     position = load_tree(tmp_path / "killed/last/state.safetensors")["position"]
     assert (position["epoch"], position["batch"], position["step"]) == (1, 3, 8)
 
-    experiment.train(killed)
+    tasks.train(killed)
     assert states_equal(tmp_path / "whole", tmp_path / "killed")
     assert without_times(tmp_path / "whole") == without_times(tmp_path / "killed")
     for name, tensor in load_file(tmp_path / "whole/model.safetensors").items():
@@ -93,7 +93,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(configure, tmp_pat
 @pytest.mark.slow
 def test_kill_at_any_moment_leaves_a_run_that_resumes(configure, tmp_path: Path) -> None:
     whole = configure(name="whole", epochs=6, checkpoint_seconds=0.0)
-    experiment.train(whole)
+    tasks.train(whole)
     killed = override(whole, name="killed")
     save_config(killed, tmp_path / "killed.yaml")
     command = [
@@ -115,7 +115,7 @@ def test_kill_at_any_moment_leaves_a_run_that_resumes(configure, tmp_path: Path)
         time.sleep(0.05 * kill)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    experiment.train(killed)
+    tasks.train(killed)
     assert states_equal(tmp_path / "whole", tmp_path / "killed")
 
 
@@ -134,26 +134,26 @@ def test_a_stop_request_leaves_a_checkpoint(
         real(*arguments)
 
     whole = configure(name="whole")
-    experiment.train(whole)
+    tasks.train(whole)
     monkeypatch.setattr(loop, "set_lr", stop_at_third)
     stopped = override(whole, name="stopped")
     with pytest.raises(Interrupted, match="stopped after step 3 of 10"):
-        experiment.train(stopped)
+        tasks.train(stopped)
     monkeypatch.undo()
-    experiment.train(stopped)
+    tasks.train(stopped)
     assert states_equal(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_finished_run_is_read_not_trained_again(configure, tmp_path: Path) -> None:
-    first = experiment.train(configure(epochs=1))
+    first = tasks.train(configure(epochs=1))
     state = (tmp_path / "run/last/state.safetensors").stat().st_mtime_ns
-    assert experiment.train(configure(epochs=1))["inferences"] == first["inferences"]
+    assert tasks.train(configure(epochs=1))["inferences"] == first["inferences"]
     assert (tmp_path / "run/last/state.safetensors").stat().st_mtime_ns == state
 
 
 def test_a_run_has_its_results_last(configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was killed as it wrote them is taken up again, and lacks nothing."""
-    from pretask import workplace
+    from pretask.tasks import run as one_run
 
     def lose_power(*_: object) -> None:
         raise RuntimeError("the power is gone")
@@ -161,21 +161,21 @@ def test_a_run_has_its_results_last(configure, tmp_path: Path, monkeypatch: pyte
     run, settings = tmp_path / "run", configure(epochs=1, checkpoint_steps=1)
     for step in ("write_run_report", "write_sealed"):
         with monkeypatch.context() as patch:
-            patch.setattr(workplace, step, lose_power)
+            patch.setattr(one_run, step, lose_power)
             with pytest.raises(RuntimeError):
-                experiment.train(settings)
+                tasks.train(settings)
         assert not (run / "results.json").exists()
-    experiment.train(settings)
+    tasks.train(settings)
     assert {path.name for path in (run / "last").iterdir()} == {"state.safetensors"}
     report = (run / "report.html").read_text()
     assert write_run_report(run).read_text() == report, "it tells what the folder's results tell"
 
 
 def test_resume_with_other_settings_is_refused(configure, tmp_path: Path) -> None:
-    experiment.train(configure(epochs=1))
+    tasks.train(configure(epochs=1))
     with pytest.raises(PretaskError, match=r"started with lr = 0.1, now lr = 0.2 is asked"):
-        experiment.train(configure(epochs=1, lr=0.2))
-    assert experiment.resume(tmp_path / "run")["epochs"] == 1
+        tasks.train(configure(epochs=1, lr=0.2))
+    assert tasks.resume(tmp_path / "run")["epochs"] == 1
 
 
 def test_tree_survives_the_file(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
     for layer in layers:
         values = {**_giving_way(values, layer), **layer}
     values = _giving_way(values, {name.lstrip("-").replace("-", "_") for name in typed})
+    values.pop("kind", None)
     known = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None}
     cyclopts.config.Dict(known, use_commands_as_keys=False)(app, commands, arguments)
 
@@ -207,12 +208,12 @@ def _file_layers(
 
         layers.append(read_recipe_for(kind, recipe))
     if config is not None:
-        from pretask.config.files import build_config, without_kind
+        from pretask.config.files import KIND, build_config
         from pretask.io.documents import read_yaml
 
-        given = without_kind(kind, read_yaml(Path(config)), config)
+        given = read_yaml(Path(config))
         build_config(kind, given, source=config)
-        layers.append(given)
+        layers.append({key: value for key, value in given.items() if key != KIND})
     return layers
 
 

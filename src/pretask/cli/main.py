@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from typing import NoReturn
 
 import cyclopts
@@ -16,6 +14,7 @@ from pretask.cli.app import app
 from pretask.cli.flags import bind_settings
 from pretask.errors import Interrupted, PretaskError, printable
 from pretask.io.redaction import without_secrets
+from pretask.io.signals import sigterm_as_ctrl_c
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -25,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        with _sigterm_as_ctrl_c():
+        with sigterm_as_ctrl_c():
             bind_settings(tokens)
             app(tokens, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
@@ -37,23 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         _fail("stopped", 130)
     sys.exit(0)
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let what clusters send before they kill end the work as Ctrl-C does: files stay whole."""
-
-    def stop(number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = None
-    with suppress(ValueError):  # not the main thread: signals stay with the application
-        before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

@@ -18,6 +18,12 @@ _SHOWN = (
 )
 
 
+def run_lines(results: Mapping[str, Any]) -> list[str]:
+    """Return what a run of any kind ended with, and what can be done with it."""
+    kinds = {"supervised": results_lines, "pretraining": pretraining_lines, "episodes": few_shot_lines}
+    return kinds[results["kind"]](results)
+
+
 def results_lines(results: Mapping[str, Any]) -> list[str]:
     """Return a line per inference of a run's results, and where they are."""
     lines = []

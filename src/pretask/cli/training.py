@@ -20,7 +20,8 @@ _NONE = Settings()
 def train(
     *,
     resume: Annotated[
-        Path | None, Parameter(help="go on with this run folder, whose settings are taken; no other flags")
+        Path | None,
+        Parameter(help="go on with this run folder of any kind, whose settings are taken; no other flags"),
     ] = None,
     settings: Settings = _NONE,
 ) -> None:
@@ -28,40 +29,40 @@ def train(
 
     `pretask train --method NAME --help` lists the options of that method too, and of what else is chosen.
     """
-    from pretask import experiment
-    from pretask.cli.results_text import results_lines
+    from pretask import tasks
+    from pretask.cli.results_text import run_lines
 
     console, run = open_console(), settings.build(RunConfig)
     if resume is None:
-        results = experiment.train(run, console=console)
+        results = tasks.train(run, console=console)
     elif run == RunConfig():
-        results = experiment.resume(resume, console)
+        results = tasks.resume(resume, console)
     else:
         raise PretaskError(
             f"--resume {resume} takes all settings from that folder: type it without other flags"
         )
-    print_lines(results_lines(results), console)
+    print_lines(run_lines(results), console)
 
 
 @app.command
 @takes_settings(PretrainConfig)
 def pretrain(*, settings: Settings = _NONE) -> None:
     """Train a backbone without labels, for `train --init`. The same command goes on with a run that was stopped."""
-    from pretask.cli.results_text import pretraining_lines
-    from pretask.pretraining_run import pretrain as run_pretraining
+    from pretask import tasks
+    from pretask.cli.results_text import run_lines
 
     console = open_console()
-    results = run_pretraining(settings.build(PretrainConfig), console=console)
-    print_lines(pretraining_lines(results), console)
+    results = tasks.pretrain(settings.build(PretrainConfig), console=console)
+    print_lines(run_lines(results), console)
 
 
 @app.command
 @takes_settings(FewShotConfig)
 def few_shot(*, settings: Settings = _NONE) -> None:
     """Train by episodes of a few classes, and try it on new ones. The same command goes on with a stopped run."""
-    from pretask.cli.results_text import few_shot_lines
-    from pretask.few_shot_run import train_few_shot
+    from pretask import tasks
+    from pretask.cli.results_text import run_lines
 
     console = open_console()
-    results = train_few_shot(settings.build(FewShotConfig), console=console)
-    print_lines(few_shot_lines(results), console)
+    results = tasks.train_few_shot(settings.build(FewShotConfig), console=console)
+    print_lines(run_lines(results), console)

@@ -93,18 +93,23 @@ def build_config(
 
     Args:
         kind: of a training with labels, of a pre-training, or of a training by episodes.
-        values: keys as in the flags, with underscores. A part may come with options, as in "gssl:gate=frozen".
+        values: keys as in the flags, with underscores; "kind" may be among them. A part may come with options, as in
+            "gssl:gate=frozen".
         source: where the mapping comes from, for errors.
         among: further choices of parts whose options may be given too: those of a study's variants.
 
     Raises:
         PretaskError: an unknown key (the nearest is named), an option of a part that is not chosen, a value of the
-            wrong type or out of range.
+            wrong type or out of range, or another kind.
     """
-    values = _spelled_out(kind, values)
+    if KIND in values and (other := kind_of(values)) is not kind:
+        raise PretaskError(
+            f"{source} is for a {other.words}, and a {kind.words} is asked for: type `pretask {other.command}`"
+        )
+    values = _spelled_out(kind, {key: value for key, value in values.items() if key != KIND})
     known = config_keys(kind, values)
-    for other in among:
-        known = {**config_keys(kind, {**values, **other}), **known}
+    for choice in among:
+        known = {**config_keys(kind, {**values, **choice}), **known}
     checked = {}
     for key, value in values.items():
         if key not in known:
@@ -143,7 +148,7 @@ def load_config(path: Path | str, **overrides: Any) -> RunConfig:
         PretaskError: see `read_yaml` and `build_config`.
     """
     values = read_yaml(Path(path))
-    return from_flat({**without_kind(RunConfig, values, str(path)), **overrides}, source=str(path))
+    return from_flat({**values, **overrides}, source=str(path))
 
 
 def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
@@ -167,7 +172,7 @@ def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
 def any_config(values: Mapping[str, Any], source: str = "the configuration") -> AnyConfig:
     """Build the configuration that a flat mapping is of; see `kind_of` and `build_config`."""
     kind = kind_of(values)
-    return build_config(kind, without_kind(kind, values, source), source)
+    return build_config(kind, values, source)
 
 
 def kind_of(values: Mapping[str, Any]) -> type[AnyConfig]:
@@ -182,20 +187,6 @@ def kind_of(values: Mapping[str, Any]) -> type[AnyConfig]:
             raise unknown_name("kind of configuration", str(values[KIND]), kinds)
         return kinds[values[KIND]]
     return next((kind for kind, signs in _SIGNS.items() if signs & set(values)), RunConfig)
-
-
-def without_kind(kind: type[AnyConfig], values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return the settings of a file without what it says of its kind.
-
-    Raises:
-        PretaskError: it says another kind than the one asked for.
-    """
-    if KIND in values and kind_of(values) is not kind:
-        raise PretaskError(
-            f"{source} configures a {kind_of(values).kind_words}, and a {kind.kind_words} is asked for: "
-            "give it to the command that it is of"
-        )
-    return {key: value for key, value in values.items() if key != KIND}
 
 
 def save_config(config: AnyConfig, path: Path) -> None:
@@ -216,7 +207,7 @@ def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
     """
     if not isinstance(saved, type(asked)):
         raise PretaskError(
-            f"{folder} holds a {saved.kind_words}, and a {asked.kind_words} is asked for: give another --name"
+            f"{folder} holds a {saved.words}, and a {asked.words} is asked for: give another --name"
         )
     old, new = to_full(saved), to_full(asked)
     keys = {**config_keys(type(saved), old), **config_keys(type(asked), new)}

@@ -15,6 +15,8 @@ from pretask.options import BELOW_ONE, DECIDED, FREE, SHARE, Named, Range, above
 SEED = between(0, 2**63 - 1, "from 0 to 2^63 - 1")
 ABOVE_0_TO_1 = Range(lambda value: 0 < value <= 1, "above 0 and at most 1")
 PRETEXTS = Named("pretask.pretexts:PRETEXTS")
+Kind = Literal["supervised", "pretraining", "episodes"]
+"""Of a training, as `config.yaml` says it."""
 Selection = Literal["validation", "last", "test"]
 
 
@@ -130,6 +132,8 @@ class RunConfig:
     """Everything that determines one training with labels.
 
     Attributes:
+        kind, words, command: of the training: its name in files and in messages, and the command for it.
+        named_by: the key that names what is learned, in which the runs of a study differ.
         data: where images come from, how they are split, how they reach the device.
         method: what is learned from the images beside their labels.
         backbone: the network.
@@ -138,8 +142,9 @@ class RunConfig:
         options: of the method, the loss and the attack, as far as they are given.
     """
 
-    kind: ClassVar[str] = "supervised"
-    kind_words: ClassVar[str] = "training with labels"
+    kind: ClassVar[Kind] = "supervised"
+    words: ClassVar[str] = "training with labels"
+    command: ClassVar[str] = "train"
     named_by: ClassVar[str] = "method"
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -185,14 +190,15 @@ class PretrainConfig:
     """Everything that determines one pre-training.
 
     Attributes:
-        data, backbone, session: as in `RunConfig`.
+        kind, words, command, named_by, data, backbone, session: as in `RunConfig`.
         pretraining: what is learned from images without labels.
         optim: how the network is pre-trained.
         options: of the objective and its base, as far as they are given.
     """
 
-    kind: ClassVar[str] = "pretraining"
-    kind_words: ClassVar[str] = "pre-training"
+    kind: ClassVar[Kind] = "pretraining"
+    words: ClassVar[str] = "pre-training"
+    command: ClassVar[str] = "pretrain"
     named_by: ClassVar[str] = "method"
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -233,14 +239,15 @@ class FewShotConfig:
     """Everything that determines one training by episodes.
 
     Attributes:
-        data, backbone, session: as in `RunConfig`.
+        kind, words, command, named_by, data, backbone, session: as in `RunConfig`.
         episodes: what an episode is, and how it is answered.
         optim: how the network is trained.
         options: of the head, as far as they are given.
     """
 
-    kind: ClassVar[str] = "episodes"
-    kind_words: ClassVar[str] = "training by episodes"
+    kind: ClassVar[Kind] = "episodes"
+    words: ClassVar[str] = "training by episodes"
+    command: ClassVar[str] = "few-shot"
     named_by: ClassVar[str] = "head"
 
     data: DataConfig = field(default_factory=DataConfig)

@@ -15,23 +15,22 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from pretask.methods import Trainee
-
 SMALLEST_BLOCK = 0.01
 """Share of a network's weights from which a block is put together and given up by itself."""
 
 
-def shard_weights(method: Trainee, device: torch.device) -> None:
+def shard_weights(method: nn.Module, network: nn.Module, device: torch.device) -> None:
     """Share the weights of a method out among all processes, where it stands; its parts go to the device on the way.
 
     Every process must hold the same weights, and calls the method itself, or parts of it within its `forward`.
 
     Args:
         method: on the CPU, so that the device never holds it whole.
+        network: the part of it that is put together block by block.
         device: of this process.
     """
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for block in blocks(method.backbone):
+    for block in blocks(network):
         fully_shard(block, mesh=mesh)
     fully_shard(method, mesh=mesh)
 

@@ -14,7 +14,7 @@ from pretask.evaluation import EVALUATORS, Evaluator
 from pretask.evaluation.adversarial import Robustness
 from pretask.evaluation.features import FeatureBank, FeatureEvaluator
 from pretask.methods import ModelCard, load_classifier, load_encoder, no_head, read_card
-from pretask.training.build import build_data, split_seed
+from pretask.training.data import build_data, split_seed
 from pretask.training.device import resolve_device
 
 

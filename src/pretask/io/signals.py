@@ -1,11 +1,12 @@
-"""Ctrl-C without loss."""
+"""Ctrl-C and SIGTERM without loss."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 
 @contextmanager
@@ -29,3 +30,27 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which clusters send some time before they kill, end the work as Ctrl-C does: files stay whole."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with sigterm_kept():
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, interrupt)
+        yield
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Put back what SIGTERM did before, whatever happened meanwhile; other threads leave signals to the first."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)

@@ -118,10 +118,10 @@ class FixMatch(Method):
             )
         self.answer = answers[0]
         self.threshold, self.unlabelled_weight = pseudo_threshold, unlabelled_weight
-        self.unlabelled_ratio = unlabelled_ratio
+        self.unlabelled_per_image = unlabelled_ratio
         self.strong = StrongViews()
         self.align = DistributionAlignment(parts.class_counts) if align_guesses else nn.Identity()
-        ratio = self.unlabelled_ratio
+        ratio = self.unlabelled_per_image
         self.passes_per_image = (self.passes_per_image + 2 * ratio) / (1 + ratio)
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -135,7 +135,7 @@ class FixMatch(Method):
             The parts of the supervised method on the labelled images, "loss" with the unlabelled ones,
             "unlabelled_loss", and "confident", the share of unlabelled images that were given a label.
         """
-        count = len(images) // (1 + self.unlabelled_ratio)
+        count = len(images) // (1 + self.unlabelled_per_image)
         parts = super().forward(images[:count], labels[:count])  # type: ignore[safe-super]
         weak = images[count:]
         # Both views in one pass, so that they share their batch statistics.
@@ -154,9 +154,7 @@ class FixMatch(Method):
     def summary(self) -> str:
         """Return what the supervised method adds, and the terms of the guesses."""
         inner = super().summary()
-        terms = (
-            f"{self.unlabelled_ratio} unlabelled images per labelled one, guesses of {self.threshold:g} count"
-        )
+        terms = f"{self.unlabelled_per_image} unlabelled images per labelled one, guesses of {self.threshold:g} count"
         if isinstance(self.align, DistributionAlignment):
             terms += ", aligned to the labels' class frequencies"
         return f"{inner}; {terms}" if inner else terms

@@ -53,6 +53,7 @@ class MultiViewMethod(Method):
             )
         self.drawn = views if views is not None and views < total else None
         self.views_per_image = views or total
+        self.image_views = min(self.encoder.image_views, self.views_per_image)
         self.passes_per_image = self.encoder.passes(self.drawn)
         self.view_reduction, self.batch_of = view_reduction, batch_of
 
@@ -60,7 +61,7 @@ class MultiViewMethod(Method):
         """Return how many images make a batch: the size, or its part for their views; see `Method.images_per_step`."""
         if self.batch_of == "images":
             return batch_size
-        return max(1, batch_size // min(self.encoder.image_views, self.drawn or self.encoder.image_views))
+        return max(1, batch_size // self.image_views)
 
     @abstractmethod
     def objective(self, features: Tensor, targets: Tensor, view_labels: Tensor) -> dict[str, Tensor]:

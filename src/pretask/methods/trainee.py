@@ -18,6 +18,8 @@ class Trainee(nn.Module, ABC):
         encoder: images → features.
         num_classes: N; 0 where labels are not read.
         passes_per_image: what an image of a step costs, in forward and backward passes through the backbone.
+        image_views: views of an image in a step that go through the backbone from its beginning.
+        unlabelled_per_image: images without labels that a step takes beside each labelled one, behind all of these.
         mean_over_images: whether the loss of a batch is the mean of its images' losses, batch statistics and
             gates aside, so that the gradient may be taken in pieces.
         progress: the share of the training that is done, 0 … 1, as last told.
@@ -26,6 +28,8 @@ class Trainee(nn.Module, ABC):
     encoder: Encoder
     num_classes: int
     passes_per_image: float
+    image_views: int = 1
+    unlabelled_per_image: int = 0
     mean_over_images: ClassVar[bool] = False
     progress: float = 0.0
 

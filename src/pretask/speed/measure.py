@@ -21,7 +21,7 @@ from pretask.speed.ceilings import CeilingProbe, Ceilings, interleave, ratio
 from pretask.speed.plain_loop import OwnProcess, PlainLoop, pil_batches
 from pretask.speed.steps import TrainingSteps, Work, made_up_data
 from pretask.studies.variants import parse_variants
-from pretask.training.build import build_data, images_per_step
+from pretask.training.data import build_data
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device, resolve_precision
 from pretask.training.display import say
 from pretask.training.run_folder import describe_environment
@@ -125,13 +125,13 @@ def _steps(
     ceilings = {precision: probe.best for precision, probe in probes.items()}
     reference = seconds[next(iter(pieces))]
     rows = [
-        _row(name, seconds[name], reference, per_round, piece.config)
+        _row(name, seconds[name], reference, per_round, piece.images)
         | _against_ceiling(statistics.median(seconds[name]) / per_round, work[name], piece, ceilings)
         for name, piece in pieces.items()
     ]
     if loop is not None:
         ours = _compared_with_plain(pieces)
-        plain = _row(PLAIN_LOOP, seconds[PLAIN_LOOP], reference, per_round, pieces[ours].config)
+        plain = _row(PLAIN_LOOP, seconds[PLAIN_LOOP], reference, per_round, pieces[ours].images)
         slower = asdict(ratio(seconds[PLAIN_LOOP], seconds[ours]))
         rows.append(plain | {"compared_with": ours, "slower_by": slower})
     return ceilings, rows
@@ -158,13 +158,13 @@ def _repeated(step: Callable[[], object], count: int) -> Callable[[], None]:
 
 
 def _row(
-    name: str, taken: Sequence[float], reference: Sequence[float], per_round: int, config: RunConfig
+    name: str, taken: Sequence[float], reference: Sequence[float], per_round: int, images: int
 ) -> dict[str, Any]:
     step = statistics.median(taken) / per_round
     return {
         "method": name,
         "step_seconds": step,
-        "images_per_second": images_per_step(config) / step,
+        "images_per_second": images / step,
         "cost": asdict(ratio(taken, reference)),
     }
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pretask.config.sections import RunConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.data.loaders.batches import Batch
-from pretask.training.build import build_loader, build_method, resolve
+from pretask.tasks import Supervised
 from pretask.training.device import prepare_host
 from pretask.training.optim import make_optimizer
 from pretask.training.step import Meter, begin_step, compile_method
@@ -85,20 +85,23 @@ class TrainingSteps:
 
     Attributes:
         config: as decided.
+        images: labelled ones in a step.
         wait_share: of the time in `step` so far, the share that went by waiting for batches.
     """
 
     def __init__(self, config: RunConfig, data: ImageData, device: torch.device) -> None:
         prepare_host(config.session.threads, device)
-        self.config = resolve(config, data, device)
+        task = Supervised(config, data)
+        task.decide(device)
+        self.config = task.config
         self.device, self._waited, self._spent = device, 0.0, 0.0
-        method = build_method(self.config, data).to(device)
+        method = task.build().to(device)
         if self.config.session.channels_last:
             method = method.to(memory_format=torch.channels_last)
         self.method = method.train()
         self.optimizer = make_optimizer(method, self.config.optim)
         compile_method(self.method, self.config.session.compile)
-        self.loader = build_loader(self.config, data, device, 0, 1)
+        self.images, self.loader = task.images_per_step(method), task.loader(method)
         self.batches, self.meter = self._endless(), Meter()
 
     def _endless(self) -> Iterator[Batch]:

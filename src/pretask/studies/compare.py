@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pretask import experiment
+from pretask import tasks
 from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.evaluation.accuracy import Accuracy
@@ -21,7 +21,7 @@ from pretask.studies.table import markdown_table, print_table
 from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 from pretask.studies.work import work_of
-from pretask.training.build import build_data, split_data
+from pretask.training.data import build_data
 
 
 def compare(
@@ -63,7 +63,7 @@ class LabelledStudy(Study[RunConfig]):
     ) -> None:
         super().__init__(config, methods, seeds)
         self._data = data
-        self._shape = split_data(data, config) if data is not None else build_data(self.config)
+        self._shape = build_data(self.config, data)
 
     @property
     def at_hand(self) -> bool:
@@ -106,7 +106,7 @@ class LabelledStudy(Study[RunConfig]):
 
 def _train(config: RunConfig, data: ImageData | None) -> str:
     """Make one run; return a line about it."""
-    results = experiment.train(config, data)
+    results = tasks.train(config, data)
     scores = ", ".join(
         f"{name} {100 * figures['selected']['test']['top1']:.2f} %"
         for name, figures in results["inferences"].items()

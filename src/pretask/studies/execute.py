@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +12,7 @@ from rich.console import Console
 from pretask.errors import Interrupted
 from pretask.io.files import make_folder
 from pretask.io.redaction import without_secrets
+from pretask.io.signals import sigterm_as_ctrl_c
 from pretask.studies.executors.base import Executor
 from pretask.studies.trials import Answer, Trial
 from pretask.studies.view import StudyView
@@ -45,7 +44,7 @@ def execute(trials: Sequence[Trial], executor: Executor, folder: Path, console: 
         return []
     make_folder(folder, "another --runs folder")
     try:
-        with _sigterm_as_ctrl_c(), StudyView(console, trials, len(trials) - len(todo)) as view:
+        with sigterm_as_ctrl_c(), StudyView(console, trials, len(trials) - len(todo)) as view:
             try:
                 view.tell(executor.start(folder))
                 return _Round(todo, executor, view).make_all()
@@ -125,21 +124,3 @@ class _Round:
         told = without_secrets(reason)
         self._failures.append(f"{trial.name}: {told}")
         self._view.ended(trial, told, failed=True)
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM, which clusters send some time before they kill, stop a study as Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        previous = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: signals stay with the application
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from pretask import few_shot_run
+from pretask import tasks
 from pretask.config.sections import FewShotConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.score_study import ScoreStudy
 from pretask.studies.scores import Scored, score_rows
 from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
-from pretask.training.build_episodes import build_class_split, build_episodic
 
 
 def compare_few_shot(
@@ -57,14 +56,16 @@ class FewShotStudy(ScoreStudy[FewShotConfig]):
 
     def __init__(self, config: FewShotConfig, methods: tuple[str, ...], seeds: int) -> None:
         super().__init__(config, methods, seeds)
-        self._split = build_class_split(self.config)
+        self._split = tasks.Episodes.read(self.config).data
 
     @property
     def data_name(self) -> str:
         return self._split.train.name
 
     def work(self) -> Mapping[Variant, float]:
-        return {v: float(build_episodic(v.config(self.config), self._split).views) for v in self.variants}
+        return {
+            v: float(tasks.Episodes(v.config(self.config), self._split).build().views) for v in self.variants
+        }
 
     def trials(self, config: FewShotConfig) -> list[Trial]:
         return [
@@ -98,6 +99,6 @@ def _scores(results: dict[str, Any]) -> dict[str, float]:
 
 def _train(config: FewShotConfig) -> str:
     """Make one run; return a line about it."""
-    results = few_shot_run.train_few_shot(config)
+    results = tasks.train_few_shot(config)
     scores = ", ".join(f"{name} {100 * f['top1']:.2f} %" for name, f in results["few_shot"].items())
     return f"test {scores} ({results['seconds']:.0f} s)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pretask import experiment
+from pretask import tasks
 from pretask.config.files import from_flat, override, to_flat
 from pretask.config.sections import PretrainConfig, RunConfig
 from pretask.errors import PretaskError
@@ -105,7 +105,7 @@ class Asked:
                 found = evaluate_run(self.folder, missing, data=source, seed=self.seed)
                 write_sealed(self._probe_file(source), {**known, **found["protocols"]})
         for fraction, source in self._tunings():
-            experiment.train(self._fine_tuning(fraction, source))
+            tasks.train(self._fine_tuning(fraction, source))
 
     def scores(self) -> tuple[dict[str, float], dict[str, str]]:
         """Return the score and the protocol of each column, from disk."""

@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from pretask import experiment, pretraining_run
+from pretask import tasks
 from pretask.config.files import override, to_flat
 from pretask.config.sections import PretrainConfig
-from pretask.pretraining_run import save_untrained
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.judging import Asked, Judging, head_score
 from pretask.studies.plan import Cell
@@ -20,8 +19,7 @@ from pretask.studies.score_study import ScoreStudy
 from pretask.studies.scores import Extra, Scored, score_rows
 from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
-from pretask.training.build import build_data
-from pretask.training.build_pretraining import build_objective, resolve_pretraining
+from pretask.training.data import build_data
 from pretask.training.device import resolve_device
 from pretask.training.run_folder import RunFolder
 
@@ -126,14 +124,16 @@ class PretrainingStudy(ScoreStudy[PretrainConfig]):
 
     def work(self) -> Mapping[Variant, float]:
         device = resolve_device(self.config.session.device)
-        asked = {v: resolve_pretraining(v.config(self.config), self._data, device) for v in self.variants}
-        return {v: build_objective(settings, self._data).passes_per_image for v, settings in asked.items()}
+        asked = {v: tasks.Pretraining(v.config(self.config), self._data) for v in self.variants}
+        for task in asked.values():
+            task.decide(device)
+        return {v: task.build().passes_per_image for v, task in asked.items()}
 
     def trials(self, config: PretrainConfig) -> list[Trial]:
         self._runs = {
             cell: Candidate(
                 Asked(run.path, settings, cell.seed, self._judging),
-                partial(pretraining_run.pretrain, settings),
+                partial(tasks.pretrain, settings),
                 cell.length,
             )
             for cell, (settings, run) in self.cells(config).items()
@@ -177,7 +177,7 @@ class PretrainingStudy(ScoreStudy[PretrainConfig]):
         settings = override(config, seed=seed, name=place, runs=str(self.folder))
         if name == RANDOM:
             asked = Asked(self.folder / place, settings, seed, judging)
-            return Candidate(asked, partial(save_untrained, settings), 0)
+            return Candidate(asked, partial(tasks.save_untrained, settings), 0)
         flat = to_flat(config)
         labelled = override(
             judging.tuning, **{key: flat[key] for key in _SHARED_WITH_LABELS},
@@ -185,4 +185,4 @@ class PretrainingStudy(ScoreStudy[PretrainConfig]):
             runs=str(self.folder),
         )  # fmt: skip
         asked = Asked(self.folder / place, settings, seed, judging, own_labels=False)
-        return Candidate(asked, partial(experiment.train, labelled), length)
+        return Candidate(asked, partial(tasks.train, labelled), length)

@@ -21,7 +21,7 @@ from pretask.studies.plan import Cell, Plan, cell_config, check_seeds, make_plan
 from pretask.studies.summary import curve
 from pretask.studies.trials import LOCKS, Results, Trial
 from pretask.studies.variants import Variant, parse_variants
-from pretask.training.build import fix_version
+from pretask.training.data import fix_version
 from pretask.training.device import hardware, resolve_device
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from pretask.config.files import override
 from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.errors import PretaskError
-from pretask.methods.fixmatch import FixMatch
 from pretask.studies.plan import unit_of
 from pretask.studies.variants import Variant
-from pretask.training.build import build_method, images_per_step, passes_per_image, pretext_names
+from pretask.tasks import Supervised
 
 
 def work_of(config: RunConfig, variants: Sequence[Variant], data: ImageData) -> dict[Variant, float]:
@@ -34,9 +35,8 @@ def work_of(config: RunConfig, variants: Sequence[Variant], data: ImageData) -> 
 
 def _work(config: RunConfig, data: ImageData) -> tuple[float, int, bool]:
     """Return passes per image, images per step, and whether unlabelled ones are among them."""
-    pretexts = pretext_names(config, data.image_size)
-    method = build_method(override(config, pretexts=pretexts, pretrained=False, init=None), data)
-    passes = passes_per_image(config, method, data.image_size)
-    if not isinstance(method, FixMatch):
-        return passes, images_per_step(config), False
-    return passes, images_per_step(config) * (1 + method.unlabelled_ratio), True
+    task = Supervised(override(config, pretrained=False, init=None, precision="fp32", compile="no"), data)
+    task.decide(torch.device("cpu"))
+    method = task.build()
+    unlabelled = method.unlabelled_per_image
+    return task.passes(method), task.images_per_step(method) * (1 + unlabelled), unlabelled > 0

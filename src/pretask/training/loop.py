@@ -19,8 +19,7 @@ from accelerate.utils import gather_object
 from rich.console import Console
 from torch import Tensor, nn
 
-from pretask.config.files import AnyConfig
-from pretask.config.sections import SessionConfig
+from pretask.config.sections import OptimConfig, SessionConfig
 from pretask.data.loaders.loader import Loader
 from pretask.distributed.processes import Agreement
 from pretask.errors import Interrupted, PretaskError
@@ -42,8 +41,8 @@ Save = Callable[[T, Path], None]
 
 
 def fit(
-    method: T, loader: Loader, config: AnyConfig, folder: RunFolder, accelerator: Accelerator,
-    validate: Validate[T] | None, save: Save[T], console: Console | None, title: str = "training",
+    method: T, loader: Loader, optim: OptimConfig, session: SessionConfig, folder: RunFolder,
+    accelerator: Accelerator, validate: Validate[T] | None, save: Save[T], console: Console | None,
     prepare: Prepare[T] | None = None,
 ) -> tuple[T, Position]:  # fmt: skip
     """Train a method, or go on with a training that was stopped.
@@ -58,12 +57,11 @@ def fit(
         PretaskError: the loss is not finite, or the checkpoint does not fit.
         Interrupted: on SIGINT or SIGTERM, after a checkpoint.
     """
-    session, optim = config.session, config.optim
     epochs, total = training_length(optim, len(loader))
     learning_rate = lr_schedule(optim, len(loader), total)
     selecting = validate is not None and session.selection != "last"
 
-    weights = place_weights(method, config, accelerator)
+    weights = place_weights(method, optim, session, accelerator)
     method, optimizer, average = weights.method, weights.optimizer, weights.average
     position, meter = Position(), Meter()
     torch.manual_seed(session.seed + 7919 * accelerator.process_index)  # ranks draw different views
@@ -87,7 +85,7 @@ def fit(
         save_snapshot(folder.checkpoints, weights, position, meter, accelerator)
 
     with (
-        Display(console, title, total, position.step) as display,
+        Display(console, folder.path.name, total, position.step) as display,
         stop_requests() as stop_requested,
         StepProfile(profiled, folder.path, accelerator.device) as profile,
     ):

@@ -14,14 +14,12 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from pretask.config.files import AnyConfig
-from pretask.config.sections import MethodConfig, SessionConfig
+from pretask.config.sections import OptimConfig, SessionConfig
 from pretask.distributed.gathering import several_ranks
 from pretask.distributed.processes import share_batch_statistics
 from pretask.distributed.sharding import gathered, load_whole, shard_weights, whole_tensor
 from pretask.errors import PretaskError
 from pretask.methods import Trainee
-from pretask.pretraining import Objective
 from pretask.training.checkpoint import load_optimizer_state
 from pretask.training.optim import make_average, make_optimizer
 
@@ -97,47 +95,46 @@ class Weights(Generic[T]):
         return source
 
 
-def check_sharding(
-    session: SessionConfig, method: Trainee, processes: int, asked: MethodConfig | None = None
-) -> None:
+def check_sharding(session: SessionConfig, method: Trainee, processes: int, unshardable: str = "") -> None:
     """Refuse what changes or reads weights where they are not whole, or sharding where there is nothing to share.
 
     Args:
         session: says whether weights are shared out.
         method: what is to be trained.
         processes: of the run.
-        asked: of a training with labels.
+        unshardable: why this kind of training cannot share out its weights; "" where it can.
 
     Raises:
-        PretaskError: one process, compilation, a moving average as target, attacks on the network in training, or
-            a weight that is a single number, which torch cannot share out.
+        PretaskError: one process, compilation, what the kind says, or a weight that is a single number, which torch
+            cannot share out.
     """
     if not session.shard_weights:
         return
-    reason = None
+    reason = ""
     if processes == 1:
         reason = "there is one process: start several with torchrun"
     elif session.compile != "no":
         reason = f"a compiled network is not put together in pieces: drop --compile {session.compile}"
-    elif isinstance(method, Objective) and method.average is not None:
-        reason = "targets come from a moving average, which follows whole weights: type --target online"
-    elif asked is not None and asked.adversarial != "none":
-        reason = f"the attack needs the whole network before the step: drop --adversarial {asked.adversarial}"
+    elif unshardable:
+        reason = unshardable
     elif scalars := [name for name, weight in method.named_parameters() if weight.dim() == 0]:
         reason = f"this network's {scalars[0]} is a single number, which cannot be shared out: type another --backbone"
-    if reason is not None:
+    if reason:
         raise PretaskError(f"--shard-weights is not possible here: {reason}, or drop --shard-weights")
 
 
-def place_weights(method: T, config: AnyConfig, accelerator: Accelerator) -> Weights[T]:
+def place_weights(
+    method: T, optim: OptimConfig, session: SessionConfig, accelerator: Accelerator
+) -> Weights[T]:
     """Bring a method to the device, whole or shared out, with its optimiser and its average.
 
     Args:
         method: on the CPU.
-        config: of the run.
+        optim: says how it is trained.
+        session: says what it runs on.
         accelerator: of this process.
     """
-    session, device, spare = config.session, accelerator.device, None
+    device, spare = accelerator.device, None
     if session.shard_weights:
         spare = copy.deepcopy(method)
     else:
@@ -147,11 +144,11 @@ def place_weights(method: T, config: AnyConfig, accelerator: Accelerator) -> Wei
         whole.to(memory_format=torch.channels_last)
     if accelerator.num_processes > 1 and session.sync_batch_norm:
         share_batch_statistics(method, device)
-    average = make_average(method, config.optim.ema, foreach=not session.shard_weights)
+    average = make_average(method, optim.ema, foreach=not session.shard_weights)
     if session.shard_weights:
         for whole in (method, *([average.module] if average is not None else [])):
-            shard_weights(whole, device)
-    return Weights(method, make_optimizer(method, config.optim), average, spare, device)
+            shard_weights(whole, whole.backbone, device)
+    return Weights(method, make_optimizer(method, optim), average, spare, device)
 
 
 @torch.no_grad()

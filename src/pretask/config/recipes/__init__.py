@@ -6,15 +6,8 @@ from importlib.resources import files
 from typing import Any
 
 from pretask.config.files import AnyConfig, any_config
-from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.errors import PretaskError, unknown_name
 from pretask.io.documents import parse_yaml
-
-_COMMANDS: dict[type[AnyConfig], str] = {
-    RunConfig: "train",
-    PretrainConfig: "pretrain",
-    FewShotConfig: "few-shot",
-}
 
 
 def recipe_names() -> list[str]:
@@ -42,10 +35,11 @@ def read_recipe_for(kind: type[AnyConfig], name: str) -> dict[str, Any]:
         PretaskError: an unknown name, or a recipe of another kind.
     """
     values = read_recipe(name)
-    found = type(any_config(values))
-    if found is not kind:
-        right = _COMMANDS[found]
-        raise PretaskError(f"recipe {name} is not for this command: type `pretask {right} --recipe {name}`")
+    found = any_config(values)
+    if found.kind != kind.kind:
+        raise PretaskError(
+            f"recipe {name} is not for this command: type `pretask {found.command} --recipe {name}`"
+        )
     return values
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import Any, ClassVar
 from pretask.data.parallel import processors
 from pretask.errors import MissingExtra, PretaskError
 from pretask.io.files import unwritable
+from pretask.io.signals import sigterm_kept
 from pretask.studies.execution import Execution
 from pretask.studies.executors.base import EXECUTORS, Executor
 from pretask.studies.trials import Answer, Trial, make
@@ -109,7 +108,7 @@ class RayExecutor(Executor):
             options |= {"num_cpus": processors(), "include_dashboard": False}
             options |= {"object_store_memory": _SMALLEST_STORE}
         try:
-            with _sigterm_as_it_is():
+            with sigterm_kept():  # Ray's own handler would end the study without saving
                 self._ray.init(address=address or "local", **options)
         except (ImportError, OSError, RuntimeError, ValueError) as fault:
             what = "start Ray on this machine" if address is None else f"join a Ray cluster at {address}"
@@ -196,17 +195,6 @@ def _mark(folder: Path) -> Iterator[Path]:
         raise unwritable(folder, fault) from fault
     with mark:
         yield Path(mark.name)
-
-
-@contextmanager
-def _sigterm_as_it_is() -> Iterator[None]:
-    """Keep the handler of SIGTERM: Ray sets its own, which would end the study without saving."""
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
 
 
 def _import_ray() -> Any:

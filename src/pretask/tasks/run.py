@@ -1,0 +1,136 @@
+"""One run of any kind, from its configuration to its results."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from pretask.config.files import AnyConfig, C
+from pretask.config.sections import SessionConfig
+from pretask.errors import PretaskError
+from pretask.io.documents import write_sealed
+from pretask.reports import write_run_report
+from pretask.tasks.header import header
+from pretask.tasks.task import D, Task
+from pretask.training.data import fix_version
+from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
+from pretask.training.display import in_minutes, say
+from pretask.training.optim import training_length
+from pretask.training.run_folder import RunFolder, describe_environment, run_name
+from pretask.training.snapshot import Position
+from pretask.training.step import check_pieces
+from pretask.training.weights import T, check_sharding
+
+
+def run_task(
+    kind: type[Task[C, D, T]], config: C, data: D | None = None, console: Console | None = None
+) -> dict[str, Any]:
+    """Train, or go on with a run that was stopped, and return its results; a run that has them is read.
+
+    Args:
+        kind: of the training.
+        config: what the kind takes; what it leaves open is decided and saved.
+        data: in place of what `config.data.data` names; see `Task.read`.
+        console: where header, progress and warnings are printed; nothing is printed without one.
+
+    Returns:
+        the content of `results.json`, with "folder" and "kind".
+
+    Raises:
+        PretaskError: see section "faults" of the documentation; nothing that was saved is lost.
+        MissingExtra: a package that the kind needs is not installed.
+        Interrupted: the user stopped the run.
+    """
+    accelerator = join_processes(config.session)
+    console = console if accelerator.is_main_process else None
+    task = kind.read(fix_version(config) if data is None else config, data)
+    folder = _folder(task)
+    task.config = folder.open(task.config)  # what a first start decided is not decided again
+    asked = task.config.session
+    task.decide(accelerator.device)
+    if folder.finished:
+        say(console, f"{folder.path} is finished: its results are read, not made again")
+        return _told(task, folder, folder.read_results())
+
+    trainee = task.build()
+    validate = task.validation(console)
+    with closing(task.loader(trainee, accelerator.process_index, accelerator.num_processes)) as loader:
+        check_pieces(task.config.optim.accumulate, trainee, loader)
+        check_sharding(task.config.session, trainee, accelerator.num_processes, task.unshardable(trainee))
+        _begin(folder, task.config, accelerator)
+        for line in header(task, trainee, loader, accelerator, asked):
+            say(console, line)
+        trainee, position = task.fit(trainee, loader, folder, accelerator, validate, console)
+    epochs, _ = training_length(task.config.optim, len(loader))
+    results = {
+        "method": task.name,
+        "epochs": epochs,
+        "seed": task.config.session.seed,
+        "data": task.images.facts(),
+        "backbone": trainee.backbone.facts.summary(),
+        **task.results(trainee, folder, position, epochs),
+        **_costs(position, task.passes(trainee), accelerator),
+    }
+    _end(folder, results, accelerator, console)
+    return _told(task, folder, results)
+
+
+def join_processes(session: SessionConfig) -> Accelerator:
+    """Return this process's part in a run, its threads and device set.
+
+    Raises:
+        PretaskError: no such device, or a profile of several processes on a CPU.
+    """
+    device = resolve_device(session.device)
+    prepare_host(session.threads, device)
+    accelerator = Accelerator(cpu=device.type == "cpu")
+    if session.profile and accelerator.num_processes > 1 and device.type == "cpu":
+        # torch 2.14 crashes as it writes the trace, every other time, where gloo has sent something meanwhile.
+        raise PretaskError("--profile looks at one process on a CPU: start one, or drop --profile")
+    return accelerator
+
+
+def _folder(task: Task[C, D, T]) -> RunFolder:
+    session = task.config.session
+    return RunFolder(Path(session.runs) / run_name(session, task.name, task.data.name))
+
+
+def _begin(folder: RunFolder, config: AnyConfig, accelerator: Accelerator) -> None:
+    """Write down what the run is."""
+    if accelerator.is_main_process:
+        folder.start(config, describe_environment(hardware(accelerator.device)))
+    accelerator.wait_for_everyone()
+
+
+def _costs(position: Position, passes: float, accelerator: Accelerator) -> dict[str, Any]:
+    """Return the numbers on what a run has cost, at `passes` per image."""
+    return {
+        "command": describe_environment({})["command"],
+        "seconds": position.seconds,
+        "images_per_second": position.images / max(position.seconds, 1e-9),
+        "wait_share": position.waited / max(position.seconds, 1e-9),
+        "images": position.images,
+        "passes": passes,
+        "work_images": position.images * passes,
+        "peak_memory": peak_memory(accelerator.device),
+    }
+
+
+def _end(
+    folder: RunFolder, results: dict[str, Any], accelerator: Accelerator, console: Console | None
+) -> None:
+    """Write report and results, these last: a run that has them is not taken up again."""
+    if accelerator.is_main_process:
+        write_run_report(folder.path, results)
+        folder.checkpoints.drop_previous()
+        write_sealed(folder.results, results)
+        say(console, f"finished: {folder.path} ({in_minutes(results['seconds'])} of training)")
+    accelerator.wait_for_everyone()
+
+
+def _told(task: Task[C, D, T], folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
+    return {**results, "folder": str(folder.path), "kind": task.kind}

@@ -1,0 +1,279 @@
+"""What a training is made of: a configuration, data, and what each kind of training makes of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+
+from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
+from pretask.config.files import C, override, to_full
+from pretask.config.sections import Kind
+from pretask.data import ImageData, LabelledImages
+from pretask.data.loaders.loader import Loader, create_loader
+from pretask.data.loaders.paired import pair
+from pretask.data.loaders.schedule import Schedule
+from pretask.data.splits.classes import ClassSplit
+from pretask.errors import PretaskError
+from pretask.methods import ModelCard, load_backbone_weights, read_card
+from pretask.training.device import resolve_precision
+from pretask.training.loop import Prepare, Validate, fit
+from pretask.training.run_folder import RunFolder
+from pretask.training.snapshot import Position
+from pretask.training.step import resolve_compile
+from pretask.training.weights import T
+
+D = TypeVar("D", bound=ImageData | ClassSplit)
+
+
+class Task(ABC, Generic[C, D, T]):
+    """A configuration and its data, and what a kind of training decides, builds and judges by its own rules.
+
+    `pretask.tasks.run_task` takes one from beginning to end; its parts serve alone too.
+
+    Args:
+        config: what is asked.
+        data: read and split.
+
+    Attributes:
+        kind: of its configurations.
+        unit: what its steps are called.
+        config: as asked, and once `decide` was called with nothing left open.
+        data: see above.
+        images: of the data, those to train on, with what is known about them.
+        device: where it computes, once `decide` was called.
+    """
+
+    kind: ClassVar[Kind]
+    unit: ClassVar[str] = "steps"
+    device: torch.device
+
+    def __init__(self, config: C, data: D) -> None:
+        self.config: C = config
+        self.data: D = data
+        self.images: ImageData = data.train if isinstance(data, ClassSplit) else data
+
+    @classmethod
+    @abstractmethod
+    def read(cls, config: C, given: D | None = None) -> Self:
+        """Return the task on the data that its configuration names.
+
+        Args:
+            config: what is asked.
+            given: in place of that data.
+
+        Raises:
+            PretaskError: data that cannot be read, or split as asked.
+        """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What is trained, as the run's folder and results call it."""
+
+    def decide(self, device: torch.device) -> None:
+        """Decide whatever the configuration leaves open, so that what is saved says all; every process must ask.
+
+        Args:
+            device: where the task is to compute.
+
+        Raises:
+            PretaskError: settings that do not suit this kind, the data or the device.
+        """
+        own, session, self.device = self.decisions(), self.config.session, device
+        common = {
+            "backbone": self._backbone_name(),
+            "augment": self.images.augment
+            if self.config.data.augment == "auto"
+            else self.config.data.augment,
+            "precision": resolve_precision(session.precision, device),
+            "compile": resolve_compile(session.compile, device, session.shard_weights),
+        }
+        self.config = override(self.config, **{**to_full(self.config), **common, **own})
+
+    @abstractmethod
+    def decisions(self) -> dict[str, Any]:
+        """Return the keys of the configuration that this kind decides, with their values; see `decide`."""
+
+    @abstractmethod
+    def build(self) -> T:
+        """Return what is trained, weights drawn from the run's seed.
+
+        Raises:
+            PretaskError: parts that do not suit the data or each other.
+        """
+
+    def backbone(self) -> Backbone:
+        """Return the network for images of the data's size and channels.
+
+        Raises:
+            PretaskError: two starting points, or a run to start from whose backbone is another.
+        """
+        asked = self.config.backbone
+        if asked.init is not None and asked.pretrained:
+            raise PretaskError("--init and --pretrained are two starting points: type one of them")
+        backbone = create_backbone(
+            self._backbone_name(),
+            image_size=self.images.image_size,
+            in_channels=self.images.channels,
+            pretrained=asked.pretrained,
+        )
+        if asked.init is not None:
+            load_backbone_weights(backbone, Path(asked.init))
+        return backbone
+
+    def _backbone_name(self) -> str:
+        """Return the backbone asked for; where none is named, that of the run to start from, or one for the size."""
+        asked = self.config.backbone
+        if asked.backbone == "auto" and asked.init is not None:
+            return read_card(Path(asked.init)).backbone
+        return resolve_backbone_name(asked.backbone, self.images.image_size)
+
+    def images_per_step(self, trainee: T) -> int:
+        """Return how many labelled images a process takes in a step."""
+        return self.config.optim.batch_size
+
+    def loader(self, trainee: T, rank: int = 0, world_size: int = 1) -> Loader:
+        """Return the batches of one rank to train on; `decide` was called.
+
+        Raises:
+            PretaskError: see `create_loader` and `pair`.
+        """
+
+        def make(images: LabelledImages, batch_size: int) -> Loader:
+            return self._loader_of(images, batch_size, rank=rank, world_size=world_size)
+
+        labelled = make(self.images.train, self.images_per_step(trainee))
+        if not trainee.unlabelled_per_image:
+            return labelled
+        return pair(labelled, make, self.unlabelled, trainee.unlabelled_per_image)
+
+    @property
+    def unlabelled(self) -> LabelledImages:
+        """The images whose labels are not read."""
+        return self.images.unlabelled or self.images.train
+
+    def _loader_of(
+        self,
+        images: LabelledImages,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        schedule: Schedule | None = None,
+    ) -> Loader:
+        data, session = self.config.data, self.config.session
+        return create_loader(
+            images,
+            image_size=self.images.image_size,
+            batch_size=batch_size,
+            device=self.device,
+            train=True,
+            augment=data.augment,
+            kind=data.loader,
+            seed=session.seed,
+            rank=rank,
+            world_size=world_size,
+            workers=data.workers,
+            channels_last=session.channels_last,
+            schedule=schedule,
+        )
+
+    @abstractmethod
+    def describe(self, trainee: T) -> str:
+        """Return what is trained and how, for the header."""
+
+    @property
+    def changes(self) -> str:
+        """What is done to images on their way, for the header; begins with a comma where it is anything."""
+        return f", augmentation {self.config.data.augment}"
+
+    def notes(self, trainee: T) -> Sequence[str]:
+        """Return what a person should know of what is trained, in lines for the header."""
+        return ()
+
+    def warnings(self, trainee: T, steps: int) -> Sequence[str]:
+        """Return what may go wrong in a training of `steps` steps per epoch, in lines; empty ones are left out."""
+        return ()
+
+    def unshardable(self, trainee: T) -> str:
+        """Return why this kind cannot share out the weights of what is trained, with the way out; "" where it can."""
+        return ""
+
+    def passes(self, trainee: T) -> float:
+        """Return what an image costs over a whole training, in forward and backward passes at full size."""
+        return trainee.passes_per_image
+
+    def preparation(self) -> Prepare[T] | None:
+        """Return what changes the images and labels of a step before the trainee sees them."""
+        return None
+
+    @abstractmethod
+    def validation(self, console: Console | None) -> Validate[T] | None:
+        """Return what scores the trainee between epochs, or None where nothing does; warnings go to the console.
+
+        Raises:
+            PretaskError: data that cannot be judged by.
+        """
+
+    @abstractmethod
+    def save(self, trainee: T, folder: Path) -> None:
+        """Write what is kept of the trainee into a folder."""
+
+    def fit(
+        self,
+        trainee: T,
+        loader: Loader,
+        folder: RunFolder,
+        accelerator: Accelerator,
+        validate: Validate[T] | None,
+        console: Console | None,
+    ) -> tuple[T, Position]:
+        """Train; see `pretask.training.loop.fit`."""
+        optim, session, prepare = self.config.optim, self.config.session, self.preparation()
+        return fit(
+            trainee, loader, optim, session, folder, accelerator, validate, self.save, console, prepare
+        )
+
+    @abstractmethod
+    def results(self, trainee: T, folder: RunFolder, position: Position, epochs: int) -> dict[str, Any]:
+        """Return what this kind finds out about a training that has ended.
+
+        Args:
+            trainee: with its last weights.
+            folder: of the run, where `save` has left what was selected.
+            position: where the training ended.
+            epochs: how many it had.
+        """
+
+    def card(
+        self, inference: str = "", class_names: tuple[str, ...] = (), method: str | None = None, **facts: Any
+    ) -> ModelCard:
+        """Return what `model.json` says of the network.
+
+        Args:
+            inference: the default way to answer.
+            class_names: that it tells apart.
+            method: its name; None is that of the task.
+            facts: beside data, number of images and seed.
+        """
+        known = {
+            "data": self.data.name,
+            "train_images": len(self.images.train),
+            "seed": self.config.session.seed,
+        }
+        return ModelCard(
+            backbone=self.config.backbone.backbone,
+            image_size=self.images.image_size,
+            channels=self.images.channels,
+            class_names=class_names,
+            mean=self.images.mean,
+            std=self.images.std,
+            method=self.name if method is None else method,
+            inference=inference,
+            facts={**known, **facts},
+        )

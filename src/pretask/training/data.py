@@ -1,0 +1,70 @@
+"""The images that a configuration names, read and split."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pretask.config.files import AnyConfig, C
+from pretask.data import ImageData, apply_splits, load_data
+from pretask.data.readers.hub_stream import fixed_source
+from pretask.distributed.processes import found_by_first
+from pretask.errors import PretaskError
+
+
+def build_data(config: AnyConfig, given: ImageData | None = None) -> ImageData:
+    """Read the data and split it; all of it is to train on without classes, or where a run shares these out instead.
+
+    Args:
+        config: of the run.
+        given: data at hand, in place of what the configuration names.
+
+    Raises:
+        PretaskError: data that cannot be read or split as asked; without classes, it is for pre-training alone.
+    """
+    asked = config.data
+    data = (
+        given
+        if given is not None
+        else load_data(
+            asked.data,
+            image_size=asked.image_size,
+            channels=asked.channels,
+            skip_bad=asked.skip_bad,
+            root=asked.data_root,
+            labelled=config.kind != "pretraining",
+        )
+    )
+    if data.num_classes < 2 or config.kind == "episodes":
+        return data
+    return apply_splits(
+        data,
+        validation=asked.validation if asked.validation < 1 else _whole(asked.validation),
+        per_class=asked.per_class,
+        label_fraction=asked.label_fraction,
+        imbalance=asked.imbalance,
+        imbalance_profile=asked.imbalance_profile,
+        seed=split_seed(config),
+    )
+
+
+def fix_version(config: C) -> C:
+    """Return the configuration with data that is read from the Hub named by its commit; every process must ask.
+
+    So a run reads what it began with, and is not taken up with another version.
+
+    Raises:
+        PretaskError: the commit cannot be asked for.
+    """
+    source = found_by_first(lambda: fixed_source(config.data.data))
+    return replace(config, data=replace(config.data, data=source))
+
+
+def split_seed(config: AnyConfig) -> int:
+    """Return the seed of all splits: its own, or the run's."""
+    return config.session.seed if config.data.split_seed is None else config.data.split_seed
+
+
+def _whole(count: float) -> int:
+    if count != int(count):
+        raise PretaskError(f"--validation {count} is neither a fraction below 1 nor a whole number of images")
+    return int(count)
