@@ -63,11 +63,12 @@ class Registry(Generic[T]):
 
     def all_options(self, name: str, values: Mapping[str, Any]) -> dict[str, Option]:
         """Return the options of the part called `name`, with those of the parts that `values` choose for it."""
-        found = self.options(name)
-        for option in list(found.values()):
+        found: dict[str, Option] = {}
+        for key, option in self.options(name).items():
+            found.setdefault(key, option)
             if option.named is not None and not option.several:
-                inner = values.get(option.name, option.default)
-                found = {**option.named.find().all_options(inner, values), **found}
+                inner = option.named.find().all_options(values.get(key, option.default), values)
+                found.update({name: own for name, own in inner.items() if name not in found})
         return found
 
     def arguments(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:

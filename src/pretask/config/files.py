@@ -57,7 +57,8 @@ def config_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Option]
     for option in section_keys(kind).values():
         if option.named is not None and not option.several:
             chosen = values.get(option.name, option.default)
-            keys = {**option.named.find().all_options(chosen, values), **keys}
+            for key, own in option.named.find().all_options(chosen, values).items():
+                keys.setdefault(key, own)
     return keys
 
 
