@@ -42,8 +42,7 @@ def test_recipe_builds_and_steps(name: str) -> None:
     )
     asked = build_config(PretrainConfig, {**read_recipe(name), "precision": "fp32"})
     task = Pretraining(asked, data)
-    task.decide(torch.device("cpu"))
-    assert task.config.session.selection == "last"
+    assert task.decide(torch.device("cpu")).session.selection == "last"
     objective = task.build()
     parts = objective(torch.rand(4, 3, 32, 32))
     parts["loss"].backward()

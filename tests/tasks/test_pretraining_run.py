@@ -70,8 +70,7 @@ def test_the_base_is_decided_at_the_start() -> None:
     for method, base in {"trimix": "simclr", "un-mix": "simclr", "i-mix": "byol", "vicreg": "vicreg"}.items():
         config = build_config(PretrainConfig, {**SMALL, "method": method})
         task = Pretraining(config, data)
-        task.decide(torch.device("cpu"))
-        assert task.config.pretraining.base == base
+        assert task.decide(torch.device("cpu")).pretraining.base == base
         assert task.build().base_name == base
 
 

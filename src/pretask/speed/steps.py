@@ -92,8 +92,7 @@ class TrainingSteps:
     def __init__(self, config: RunConfig, data: ImageData, device: torch.device) -> None:
         prepare_host(config.session.threads, device)
         task = Supervised(config, data)
-        task.decide(device)
-        self.config = task.config
+        self.config = task.decide(device)
         self.device, self._waited, self._spent = device, 0.0, 0.0
         method = task.build().to(device)
         if self.config.session.channels_last:

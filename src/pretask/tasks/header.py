@@ -40,13 +40,13 @@ def header(
         f"method    {task.describe(trainee)}",
         f"training  {epochs} epochs, {total} {task.unit} of {task.images_per_step(trainee)} images x "
         f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}{task.changes}",
-        machine_line(task.config.session, asked, loader, accelerator),
+        _machine_line(task.config.session, asked, loader, accelerator),
         *(f"note      {note}" for note in task.notes(trainee)),
         *(f"warning   {warning}" for warning in warnings if warning),
     ]
 
 
-def machine_line(
+def _machine_line(
     session: SessionConfig, asked: SessionConfig, loader: Loader, accelerator: Accelerator
 ) -> str:
     """Return the line that says on what a run computes, and why where the user left it open."""

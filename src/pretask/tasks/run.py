@@ -9,7 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 from rich.console import Console
 
-from pretask.config.files import AnyConfig, C
+from pretask.config.files import C
 from pretask.config.sections import SessionConfig
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
@@ -29,29 +29,20 @@ from pretask.training.weights import T, check_sharding
 def run_task(
     kind: type[Task[C, D, T]], config: C, data: D | None = None, console: Console | None = None
 ) -> dict[str, Any]:
-    """Train, or go on with a run that was stopped, and return its results; a run that has them is read.
+    """Train, or go on with a run that was stopped, and return its results; see `pretask.tasks.train`.
 
     Args:
         kind: of the training.
-        config: what the kind takes; what it leaves open is decided and saved.
-        data: in place of what `config.data.data` names; see `Task.read`.
-        console: where header, progress and warnings are printed; nothing is printed without one.
-
-    Returns:
-        the content of `results.json`, with "folder" and "kind".
-
-    Raises:
-        PretaskError: see section "faults" of the documentation; nothing that was saved is lost.
-        MissingExtra: a package that the kind needs is not installed.
-        Interrupted: the user stopped the run.
+        config, data: what the kind takes.
+        console: where to print.
     """
     accelerator = join_processes(config.session)
     console = console if accelerator.is_main_process else None
     task = kind.read(fix_version(config) if data is None else config, data)
-    folder = _folder(task)
-    task.config = folder.open(task.config)  # what a first start decided is not decided again
-    asked = task.config.session
-    task.decide(accelerator.device)
+    session = task.config.session
+    folder = RunFolder(Path(session.runs) / run_name(session, task.name, task.data.name))
+    asked = task.config = folder.open(task.config)  # what a first start decided is not decided again
+    config = task.decide(accelerator.device)
     if folder.finished:
         say(console, f"{folder.path} is finished: its results are read, not made again")
         return _told(task, folder, folder.read_results())
@@ -59,17 +50,19 @@ def run_task(
     trainee = task.build()
     validate = task.validation(console)
     with closing(task.loader(trainee, accelerator.process_index, accelerator.num_processes)) as loader:
-        check_pieces(task.config.optim.accumulate, trainee, loader)
-        check_sharding(task.config.session, trainee, accelerator.num_processes, task.unshardable(trainee))
-        _begin(folder, task.config, accelerator)
-        for line in header(task, trainee, loader, accelerator, asked):
+        check_pieces(config.optim.accumulate, trainee, loader)
+        check_sharding(config.session, trainee, accelerator.num_processes, task.unshardable(trainee))
+        if accelerator.is_main_process:
+            folder.start(config, describe_environment(hardware(accelerator.device)))
+        accelerator.wait_for_everyone()
+        for line in header(task, trainee, loader, accelerator, asked.session):
             say(console, line)
         trainee, position = task.fit(trainee, loader, folder, accelerator, validate, console)
-    epochs, _ = training_length(task.config.optim, len(loader))
+    epochs, _ = training_length(config.optim, len(loader))
     results = {
         "method": task.name,
         "epochs": epochs,
-        "seed": task.config.session.seed,
+        "seed": config.session.seed,
         "data": task.images.facts(),
         "backbone": trainee.backbone.facts.summary(),
         **task.results(trainee, folder, position, epochs),
@@ -92,18 +85,6 @@ def join_processes(session: SessionConfig) -> Accelerator:
         # torch 2.14 crashes as it writes the trace, every other time, where gloo has sent something meanwhile.
         raise PretaskError("--profile looks at one process on a CPU: start one, or drop --profile")
     return accelerator
-
-
-def _folder(task: Task[C, D, T]) -> RunFolder:
-    session = task.config.session
-    return RunFolder(Path(session.runs) / run_name(session, task.name, task.data.name))
-
-
-def _begin(folder: RunFolder, config: AnyConfig, accelerator: Accelerator) -> None:
-    """Write down what the run is."""
-    if accelerator.is_main_process:
-        folder.start(config, describe_environment(hardware(accelerator.device)))
-    accelerator.wait_for_everyone()
 
 
 def _costs(position: Position, passes: float, accelerator: Accelerator) -> dict[str, Any]:

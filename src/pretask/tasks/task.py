@@ -76,11 +76,14 @@ class Task(ABC, Generic[C, D, T]):
     def name(self) -> str:
         """What is trained, as the run's folder and results call it."""
 
-    def decide(self, device: torch.device) -> None:
+    def decide(self, device: torch.device) -> C:
         """Decide whatever the configuration leaves open, so that what is saved says all; every process must ask.
 
         Args:
             device: where the task is to compute.
+
+        Returns:
+            the configuration, which is the task's from then on.
 
         Raises:
             PretaskError: settings that do not suit this kind, the data or the device.
@@ -95,6 +98,7 @@ class Task(ABC, Generic[C, D, T]):
             "compile": resolve_compile(session.compile, device, session.shard_weights),
         }
         self.config = override(self.config, **{**to_full(self.config), **common, **own})
+        return self.config
 
     @abstractmethod
     def decisions(self) -> dict[str, Any]:
