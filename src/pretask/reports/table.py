@@ -1,0 +1,200 @@
+"""One table for terminal, Markdown, CSV and HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pretask.io.csv_rows import csv_text
+from pretask.reports.html import NOTHING, Html, join, tag
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Format = Literal["terminal", "markdown", "csv", "html"]
+_GAP = 2
+_LEAST_WIDTH = 12
+"""Words are not folded to fewer letters than this."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        name: its heading.
+        words: whether it holds words, which are aligned left and may be folded; numbers are aligned right.
+        key: whether it says what a row is about; it is repeated where a table goes on below.
+        spare: 0 for a column that is always shown; where a terminal is narrow, the largest are left out first.
+    """
+
+    name: str
+    words: bool = False
+    key: bool = False
+    spare: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that is more than its text.
+
+    Attributes:
+        text: as it is printed, with ASCII signs; empty where there is nothing to say.
+        sort: by what a page sorts its column; by the text where None.
+        look: CSS class of the text in a page, such as "up", "down" or "none".
+        markup: what a page shows in place of the text.
+    """
+
+    text: str
+    sort: float | None = None
+    look: str = ""
+    markup: Html | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headings, which print themselves wherever they are wanted.
+
+    Attributes:
+        title: one line; none where empty.
+        columns: headings and their kinds.
+        rows: a cell for each column, plain text or `Cell`.
+        note: how to read it.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str | Cell]]
+    note: str = ""
+
+    def terminal(self, console: Console) -> None:
+        """Print the table no wider than the console.
+
+        Words are folded first, then columns with a `spare` are left out and named; if that is not enough, the table
+        goes on below, with its key columns again.
+        """
+        shown, widths = self._fitting(console.width)
+        if self.title:
+            console.print(self.title, style="bold", highlight=False, markup=False)
+        for block in _blocks(self.columns, shown, widths, console.width):
+            self._print(block, widths, console)
+        left_out = [column.name for place, column in enumerate(self.columns) if place not in shown]
+        notes = [f"Left out to fit: {', '.join(left_out)}."] if left_out else []
+        for note in (*notes, *filter(None, (self.note,))):
+            console.print(note, style="dim", highlight=False, markup=False)
+
+    def markdown(self, level: int = 3) -> str:
+        """Return the table under a heading of a level, its note below it."""
+        lines = [
+            "| " + " | ".join(column.name for column in self.columns) + " |",
+            "|" + "".join("---|" if column.words else "---:|" for column in self.columns),
+            *("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in self._texts()),
+        ]
+        heading = f"{'#' * level} {self.title}\n\n" if self.title else ""
+        return f"{heading}{chr(10).join(lines)}\n" + (f"\n{self.note}\n" if self.note else "")
+
+    def csv(self) -> str:
+        """Return headings and cells as CSV, without title and note."""
+        return csv_text([[column.name for column in self.columns], *self._texts()])
+
+    def html(self, sortable: bool = True) -> Html:
+        """Return the table for a page, which has its own headings: the note stands above it.
+
+        Args:
+            sortable: whether a press on a heading sorts the rows.
+        """
+        kinds = [None if column.words else "figure" for column in self.columns]
+        head = [
+            tag("th", column.name, scope="col", class_=kind)
+            for column, kind in zip(self.columns, kinds, strict=True)
+        ]
+        body = [
+            tag("tr", *(self._html_cell(place, cell) for place, cell in enumerate(row))) for row in self.rows
+        ]
+        drawn = tag(
+            "table",
+            tag("thead", tag("tr", *head)),
+            tag("tbody", *body),
+            class_="sortable" if sortable else None,
+        )
+        above = tag("p", self.note, class_="caption") if self.note else Html()
+        return join([above, tag("div", drawn, class_="scroll", tabindex="0")])
+
+    def _html_cell(self, place: int, given: str | Cell) -> Html:
+        cell = given if isinstance(given, Cell) else Cell(given)
+        words = self.columns[place].words
+        text = cell.text if words else re.sub(r"-(?=[\d.])", "\N{MINUS SIGN}", cell.text) or NOTHING
+        shown = cell.markup or (tag("span", text, class_=cell.look) if cell.look else text)
+        sort = None if cell.sort is None else f"{cell.sort:.9g}"
+        if place == 0:
+            return tag("th", shown, scope="row", data_sort=sort)
+        return tag("td", shown, class_=None if words else "figure", data_sort=sort)
+
+    def _texts(self) -> list[list[str]]:
+        return [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in self.rows]
+
+    def _fitting(self, limit: int) -> tuple[list[int], list[int]]:
+        """Return the places of the columns that are shown, and the widths of all."""
+        from rich.cells import cell_len
+
+        texts = self._texts()
+        widths = [
+            max(
+                *(cell_len(row[place]) for row in texts),
+                *(cell_len(word) for word in (column.name or " ").split(" ")),
+                1,
+            )
+            for place, column in enumerate(self.columns)
+        ]
+        shown = list(range(len(self.columns)))
+        most = max(_LEAST_WIDTH, limit // 3)
+        folded = [min(w, most) if c.words else w for c, w in zip(self.columns, widths, strict=True)]
+        while _total(shown, folded) > limit:
+            place = max(shown, key=lambda place: (self.columns[place].spare, place))
+            if not self.columns[place].spare:
+                break
+            shown.remove(place)
+        for place in shown:  # what is free unfolds words again
+            free = max(0, limit - _total(shown, folded))
+            folded[place] = min(widths[place], folded[place] + free)
+        return shown, folded
+
+    def _print(self, places: Sequence[int], widths: Sequence[int], console: Console) -> None:
+        from rich import box
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        grid = Grid(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+        for place in places:
+            column = self.columns[place]
+            grid.add_column(
+                Text(column.name),
+                justify="left" if column.words else "right",
+                width=widths[place],
+                overflow="fold",
+                vertical="top",
+            )
+        for row in self._texts():
+            grid.add_row(*(Text(row[place]) for place in places))
+        console.print(grid)
+
+
+def _total(places: Sequence[int], widths: Sequence[int]) -> int:
+    return sum(widths[place] + _GAP for place in places) - _GAP
+
+
+def _blocks(
+    columns: Sequence[Column], shown: Sequence[int], widths: Sequence[int], limit: int
+) -> list[list[int]]:
+    """Return the columns of each part of a table, so that every part fits where it can."""
+    keys = [place for place in shown if columns[place].key]
+    blocks = [list(keys)]
+    for place in shown:
+        if place in keys:
+            continue
+        if blocks[-1] != keys and _total([*blocks[-1], place], widths) > limit:
+            blocks.append(list(keys))
+        blocks[-1].append(place)
+    return [sorted(block) for block in blocks]
