@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pretask.errors import PretaskError
@@ -19,43 +19,38 @@ def csv_text(rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of each line below the header, and its cells by column, as they were before `csv_text`.
-
-    Args:
-        path: of the file.
-        columns: that it must have; others are left out.
+def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the header of a CSV file and the rows below it, the cells as they were before `csv_text`.
 
     Raises:
-        PretaskError: it cannot be read, or a column or a cell is missing.
+        PretaskError: it cannot be read, is empty, or a row has more or fewer cells than the header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise PretaskError(f"{path} has no column {missing[0]}: a runs.csv has {', '.join(columns)}")
-            for row in reader:
-                cells = {name: row[name] for name in columns}
-                if None in cells.values():
-                    raise PretaskError(
-                        f"{path}, line {reader.line_num}: cells are missing, {len(columns)} needed"
-                    )
-                yield reader.line_num, {name: _original(cell) for name, cell in cells.items()}
+            rows = [[_original(cell) for cell in row] for row in csv.reader(file, strict=True)]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else fault
-        raise PretaskError(f"cannot read {path} ({reason}): give a runs.csv of a study") from None
+        raise PretaskError(
+            f"cannot read {path} ({reason}): give a CSV file, such as the runs.csv of a study"
+        ) from None
+    if not rows:
+        raise PretaskError(f"{path} is empty: give a CSV file, such as the runs.csv of a study")
+    for place, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise PretaskError(f"{path}, row {place + 1}: {len(row)} cells under {len(rows[0])} headings")
+    return rows[0], rows[1:]
 
 
 def _neutral(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell) else cell
+    return f"'{cell}" if cell.startswith(_FORMULA) and not is_number(cell) else cell
 
 
 def _original(cell: str) -> str:
     return cell[1:] if cell.startswith("'") else cell
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number and nothing else."""
     try:
         float(cell)
     except ValueError:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from pretask.errors import printable
 from pretask.io.csv_rows import csv_text
-from pretask.reports.html import NOTHING, Html, join, tag
+from pretask.reports.html import NOTHING, Html, join, page, tag
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Format = Literal["terminal", "markdown", "csv", "html"]
+Format = Literal["markdown", "csv", "html"]
 _GAP = 2
 _LEAST_WIDTH = 12
 """Words are not folded to fewer letters than this."""
@@ -41,7 +42,7 @@ class Cell:
     """A cell that is more than its text.
 
     Attributes:
-        text: as it is printed, with ASCII signs; empty where there is nothing to say.
+        text: as it is printed; empty where there is nothing to say.
         sort: by what a page sorts its column; by the text where None.
         look: CSS class of the text in a page, such as "up", "down" or "none".
         markup: what a page shows in place of the text.
@@ -72,12 +73,12 @@ class Table:
     def terminal(self, console: Console) -> None:
         """Print the table no wider than the console.
 
-        Words are folded first, then columns with a `spare` are left out and named; if that is not enough, the table
-        goes on below, with its key columns again.
+        Words are folded first, then columns with a `spare` are left out and named; where that is not enough, nothing
+        is left out, and the table goes on below with its key columns again.
         """
         shown, widths = self._fitting(console.width)
         if self.title:
-            console.print(self.title, style="bold", highlight=False, markup=False)
+            console.print(printable(self.title), style="bold", highlight=False, markup=False)
         for block in _blocks(self.columns, shown, widths, console.width):
             self._print(block, widths, console)
         left_out = [column.name for place, column in enumerate(self.columns) if place not in shown]
@@ -133,7 +134,10 @@ class Table:
         return tag("td", shown, class_=None if words else "figure", data_sort=sort)
 
     def _texts(self) -> list[list[str]]:
-        return [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in self.rows]
+        """Return the cells as they are printed, outside pages with ASCII signs and nothing for what is unknown."""
+        plain = str.maketrans({"\N{MINUS SIGN}": "-"})
+        texts = [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in self.rows]
+        return [["" if text == NOTHING else text.translate(plain) for text in row] for row in texts]
 
     def _fitting(self, limit: int) -> tuple[list[int], list[int]]:
         """Return the places of the columns that are shown, and the widths of all."""
@@ -148,14 +152,12 @@ class Table:
             )
             for place, column in enumerate(self.columns)
         ]
-        shown = list(range(len(self.columns)))
-        most = max(_LEAST_WIDTH, limit // 3)
+        most = max(_LEAST_WIDTH, limit // 4)
         folded = [min(w, most) if c.words else w for c, w in zip(self.columns, widths, strict=True)]
-        while _total(shown, folded) > limit:
-            place = max(shown, key=lambda place: (self.columns[place].spare, place))
-            if not self.columns[place].spare:
-                break
-            shown.remove(place)
+        shown = list(range(len(self.columns)))
+        stay = [place for place in shown if not self.columns[place].spare]
+        while stay != shown and _total(stay, folded) <= limit < _total(shown, folded):
+            shown.remove(max(shown, key=lambda place: (self.columns[place].spare, place)))
         for place in shown:  # what is free unfolds words again
             free = max(0, limit - _total(shown, folded))
             folded[place] = min(widths[place], folded[place] + free)
@@ -170,15 +172,43 @@ class Table:
         for place in places:
             column = self.columns[place]
             grid.add_column(
-                Text(column.name),
+                Text(printable(column.name)),
                 justify="left" if column.words else "right",
                 width=widths[place],
                 overflow="fold",
                 vertical="top",
             )
         for row in self._texts():
-            grid.add_row(*(Text(row[place]) for place in places))
+            grid.add_row(*(Text(printable(row[place])) for place in places))
         console.print(grid)
+
+
+def print_tables(tables: Sequence[Table], console: Console) -> None:
+    """Print tables below each other; a note that several share stands below the last of them."""
+    for place, table in enumerate(_notes_once(tables)):
+        if place:
+            console.print()
+        table.terminal(console)
+
+
+def markdown_tables(tables: Sequence[Table], level: int = 3) -> str:
+    """Return tables in Markdown, as `print_tables` has them."""
+    return "\n".join(table.markdown(level) for table in _notes_once(tables))
+
+
+def write_tables(tables: Sequence[Table], kind: Format, title: str = "") -> str:
+    """Return tables below each other as Markdown, as CSV (each below its title), or as a whole page with a title."""
+    if kind == "markdown":
+        return markdown_tables(tables)
+    if kind == "csv":
+        return "\n".join((csv_text([[table.title]]) if table.title else "") + table.csv() for table in tables)
+    parts = [join([tag("h2", table.title) if table.title else "", table.html()]) for table in tables]
+    return page(title, *parts)
+
+
+def _notes_once(tables: Sequence[Table]) -> list[Table]:
+    later = [{table.note for table in tables[place + 1 :]} for place in range(len(tables))]
+    return [replace(t, note="") if t.note in notes else t for t, notes in zip(tables, later, strict=True)]
 
 
 def _total(places: Sequence[int], widths: Sequence[int]) -> int:
