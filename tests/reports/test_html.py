@@ -14,7 +14,7 @@ NASTY = "<script>alert('1')</script>&\""
 def test_text_is_escaped_and_markup_is_not():
     assert join(["a<b", Html("<i>c</i>")]) == "a&lt;b<i>c</i>"
     assert tag("p", "<", tag("b", "&"), title='"', class_="x", aria_label="y") == (
-        '<p title="&quot;" class="x" aria-label="y">&lt;<b>&amp;</b></p>'
+        '<p title="&#34;" class="x" aria-label="y">&lt;<b>&amp;</b></p>'
     )
 
 
@@ -39,10 +39,10 @@ def test_a_page_allows_no_request_and_follows_the_readers_colours():
     assert 'name="viewport"' in document
 
 
-def test_figures_are_aligned_right_and_words_left():
+def test_numbers_are_aligned_right_and_words_left():
     drawn = html.table(["a", "b", "c"], [["x", "y", "1"]], text_columns=2)
-    assert '<th scope="row">x</th><td>y</td><td class="figure">1</td>' in drawn
-    assert '<th scope="col" class="figure">c</th>' in drawn
+    assert '<th scope="row">x</th><td>y</td><td class="number">1</td>' in drawn
+    assert '<th scope="col" class="number">c</th>' in drawn
 
 
 def test_facts_flatten_mappings_shorten_long_lists_and_leave_out_what_is_empty():
