@@ -67,7 +67,7 @@ def test_selection_on_the_test_set_is_stamped(tmp_path, read_page):
     folder = write_sample_run(tmp_path / "run")
     results = json.loads((folder / "results.json").read_text())
     (folder / "results.json").write_text(json.dumps(results | {"selection": "test"}))
-    assert "figures are optimistic" in read_page(write_run_report(folder).read_text())
+    assert "metrics are optimistic" in read_page(write_run_report(folder).read_text())
 
 
 def test_a_resumed_epoch_counts_once_and_a_cut_line_not_at_all(tmp_path, read_page):

@@ -97,10 +97,10 @@ def test_csv_has_every_cell():
 
 def test_a_page_gets_signs_sort_keys_looks_and_markup():
     drawn = TABLE.html()
-    assert '<th scope="row">baseline</th><td>single</td><td class="figure">4 epochs</td>' in drawn
-    assert '<td class="figure">–</td>' in drawn
+    assert '<th scope="row">baseline</th><td>single</td><td class="number">4 epochs</td>' in drawn
+    assert '<td class="number">–</td>' in drawn
     shown = '<span class="down">−4.85 [−6.17, −3.53]</span>'
-    assert f'<td class="figure" data-sort="-4.85">{shown}</td>' in drawn
+    assert f'<td class="number" data-sort="-4.85">{shown}</td>' in drawn
     assert '<p class="caption">mean ± standard deviation</p>' in drawn and 'class="sortable"' in drawn
     bar = Table("", COLUMNS[:1], [(Cell("<50 %", markup=Html("<i></i>")),), ("<b>",)])
     assert bar.html(sortable=False).count("sortable") == 0

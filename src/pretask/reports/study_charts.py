@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from pretask.reports import curves, gates, html, tasks
+from pretask.reports import curves, html
 from pretask.reports.figures import series_swatch
 from pretask.reports.headline import label, reference_name
 from pretask.reports.html import Html, tag
@@ -124,19 +124,13 @@ def _budget_curves(study: dict[str, Any], budget: str) -> Html:
 
 def task_curves(study: dict[str, Any]) -> Html:
     """Return how well the tasks of the pretexts were learned over training, and what gates did with them."""
-    meaning = f"{gates.MEANING[0].upper()}{gates.MEANING[1:]}."
-    return html.join([
-        _tasks(study, tasks.TITLE, tasks.MEANING, "tasks", tasks.accuracy_chart),
-        _tasks(study, gates.TITLE, meaning, "gate", gates.gate_chart),
-    ])  # fmt: skip
+    return html.join(_tasks(study, shares) for shares in (curves.TASKS, curves.GATE))
 
 
-def _tasks(study: dict[str, Any], title: str, meaning: str, key: str, draw: curves.DrawLines) -> Html:
-    charts = {
-        budget: tasks.task_charts(f"{key}-{budget}", _runs_of(study, budget), key, draw) for budget in TITLES
-    }
+def _tasks(study: dict[str, Any], shares: curves.PerTask) -> Html:
+    charts = {budget: shares.charts(f"{shares.key}-{budget}", _runs_of(study, budget)) for budget in TITLES}
     parts = [html.join([tag("h3", TITLES[budget]), drawn]) for budget, drawn in charts.items() if drawn]
-    return html.section(title, tag("p", f"{meaning} {BANDS}"), *parts) if parts else Html()
+    return html.section(shares.title, tag("p", f"{shares.meaning} {BANDS}"), *parts) if parts else Html()
 
 
 def _runs_of(study: dict[str, Any], budget: str) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ class Table:
         Args:
             sortable: whether a press on a heading sorts the rows.
         """
-        kinds = [None if column.words else "figure" for column in self.columns]
+        kinds = [None if column.words else "number" for column in self.columns]
         head = [
             tag("th", column.name, scope="col", class_=kind)
             for column, kind in zip(self.columns, kinds, strict=True)
@@ -131,7 +131,7 @@ class Table:
         sort = None if cell.sort is None else f"{cell.sort:.9g}"
         if place == 0:
             return tag("th", shown, scope="row", data_sort=sort)
-        return tag("td", shown, class_=None if words else "figure", data_sort=sort)
+        return tag("td", shown, class_=None if words else "number", data_sort=sort)
 
     def _texts(self) -> list[list[str]]:
         """Return the cells as they are printed, outside pages with ASCII signs and nothing for what is unknown."""

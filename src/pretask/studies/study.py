@@ -15,10 +15,9 @@ from pretask.errors import PretaskError
 from pretask.io.documents import read_json_object, write_sealed
 from pretask.io.files import write_atomically, write_json
 from pretask.reports import write_study_report
-from pretask.reports.gates import gate_weights
+from pretask.reports.curves import GATE, TASKS
 from pretask.reports.study_table import study_tables
 from pretask.reports.table import markdown_tables, print_tables
-from pretask.reports.tasks import task_accuracies
 from pretask.studies.execute import execute
 from pretask.studies.execution import Execution
 from pretask.studies.executors.base import create_executor
@@ -229,7 +228,7 @@ def curve(cell: Cell, records: Sequence[Mapping[str, Any]], budgets: Sequence[st
     """
     validated = [r for r in records if r.get("validation")]
     at = cell.unit.removesuffix("s")
-    gate, tasks = gate_weights(records), task_accuracies(records)
+    gate, tasks = GATE.read(records), TASKS.read(records)
     return {
         "method": cell.method,
         "seed": cell.seed,
