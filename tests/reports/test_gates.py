@@ -36,6 +36,7 @@ def test_weights_are_read_by_task():
     assert GATE.read(RECORDS) == {"lorot-e": [0.4, 0.3], FLIP: [0.6, 0.7]}
     assert GATE.read([{"epoch": 1}, *RECORDS[1:]])["lorot-e"] == [None, 0.3]
     assert GATE.read([{"epoch": 1, "train": strip_gate(LOGS[0])}]) == {}
+    assert TASKS.read(RECORDS) == {"lorot-e": [0.1, 0.2]}, "the class accuracy is no task's"
 
 
 @pytest.mark.parametrize("gated", [True, False])

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from pretask.io.files import write_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 NOTHING = "–"
 Html = Markup
@@ -48,6 +50,8 @@ def write_page(path: Path, document: str) -> Path:
 
 @cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
     made = Environment(
         loader=PackageLoader("pretask.reports"),
         autoescape=select_autoescape(("html",)),
