@@ -13,7 +13,7 @@ from pretask.reports import write_run_report
 from pretask.reports.curves import GATE, TASKS, Line
 from pretask.reports.study_report import study_page
 from pretask.studies.plan import Cell
-from pretask.studies.summary import curve
+from pretask.studies.study import curve
 from pretask.studies.variants import Variant
 
 FLIP = "patch-flip:axis=vertical"
