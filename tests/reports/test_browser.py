@@ -56,7 +56,8 @@ def test_a_press_on_a_heading_sorts(browser, tmp_path, column, times, expected):
         ["c", "< 0.001", "10"],
         ["d", "–", "300"],
     ]
-    document = html.page("t", html.table(["name", "points", "images"], rows))
+    columns = [Column("name", words=True), Column("points"), Column("images")]
+    document = html.page("t", Table("", columns, rows).html())
     browser.open(html.write_page(tmp_path / "page.html", document))
     for _ in range(times):
         browser.find(f"document.querySelectorAll('thead button')[{column}].click()")

@@ -106,18 +106,6 @@ def tag(name: str, *children: str, **attributes: str | None) -> Html:
     return Html("<{0}{1}>{2}</{0}>").format(name, written, join(children))
 
 
-def table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    caption: str = "",
-    text_columns: int = 1,
-    class_: str | None = "sortable",
-) -> Html:
-    """See the macro."""
-    return part("table", header, rows, caption, text_columns, class_)
-
-
 def figure(chart: Html, caption: str) -> Html:
     """See the macro."""
     return part("figure", chart, caption)
