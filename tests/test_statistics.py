@@ -58,6 +58,9 @@ def test_one_pair_has_no_interval():
 def test_equal_differences_have_an_interval_without_width():
     found = paired_difference([1.0, 1.0], [1.0, 1.0])
     assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
+    rounded = paired_difference([0.72, 0.71], [0.71, 0.70])  # 0.01 twice, but for the last digit
+    assert rounded.low == rounded.high == rounded.mean
+    assert (rounded.std, rounded.p, rounded.seeds_needed) == (0.0, None, None)
 
 
 @pytest.mark.parametrize(

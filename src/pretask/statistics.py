@@ -11,6 +11,8 @@ from scipy.special import nctdtr, stdtr, stdtrit
 POWER = 0.8
 MOST_SEEDS = 1000
 _RESAMPLES = 9999
+_ROUNDING = 1e-12
+"""Differences of shares that spread by less differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     mean, spread = mean_std(differences)
     if spread is None:
         return Difference(mean, None, None, len(a))
-    n = len(a)
+    n, spread = len(a), spread if spread > _ROUNDING else 0.0
     half = float(stdtrit(n - 1, (1 + level) / 2)) * spread / math.sqrt(n)
     return Difference(
         mean,

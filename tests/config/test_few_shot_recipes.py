@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pretask.config.episodes import FewShotConfig
 
 from pretask.cli import main as cli
-from pretask.config.episodes import FewShotConfig
 from pretask.config.files import build_config
 from pretask.config.recipes import read_recipe, recipe_names, recipe_text
 from pretask.data import ArrayImages, ImageData, LabelledImages

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pretask.config.pretraining import PretrainConfig
 
 from pretask.cli import main as cli
 from pretask.config.files import build_config
-from pretask.config.pretraining import PretrainConfig
 from pretask.config.recipes import read_recipe, read_recipe_for, recipe_names, recipe_text
 from pretask.config.sections import RunConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages

@@ -13,7 +13,7 @@ from command_line import CommandLine, picture, picture_folder, tiny, untrained_r
 from pretask.data import apply_splits, load_data
 from pretask.errors import PretaskError
 from pretask.explain import explain
-from pretask.explain.chosen import drawn_subset
+from pretask.explain.scene import drawn_subset
 from pretask.methods import load_classifier
 
 

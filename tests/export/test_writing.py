@@ -97,7 +97,7 @@ def test_faults_are_told(tmp_path):
     assert not (tmp_path / "export").exists()
 
 
-def test_the_card_gives_the_figures_of_this_inference_and_how_they_came_about(trained, tmp_path):
+def test_the_card_gives_the_results_of_this_inference_and_how_they_came_about(trained, tmp_path):
     text = (export_model(trained, tmp_path / "export", "single") / "README.md").read_text()
     results = json.loads((trained / "results.json").read_text())
     test = results["inferences"]["single"]["selected"]["test"]
@@ -120,7 +120,7 @@ def test_a_reconstruction_is_called_one(tmp_path, method, words):
     assert words in text
 
 
-def test_a_model_without_results_claims_no_figures(tmp_path):
+def test_a_model_without_results_claims_no_results(tmp_path):
     folder = export_model(untrained_run(tmp_path / "run"), tmp_path / "export")
     text = (folder / "README.md").read_text()
     assert "Not evaluated on a test set." in text

@@ -10,6 +10,7 @@ from report_samples import sample_study, write_sample_run
 
 from pretask.reports import html, write_run_report
 from pretask.reports.study_report import study_page
+from pretask.reports.table import Column, Table
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no Chromium to open pages with")
 SEEN = "[...document.querySelectorAll('.measure')].filter(e => e.offsetParent).map(e => e.classList[1])"
@@ -55,7 +56,8 @@ def test_a_press_on_a_heading_sorts(browser, tmp_path, column, times, expected):
         ["c", "< 0.001", "10"],
         ["d", "–", "300"],
     ]
-    document = html.page("t", html.table(["name", "points", "images"], rows))
+    columns = [Column("name", words=True), Column("points"), Column("images")]
+    document = html.page("t", Table("", columns, rows).html())
     browser.open(html.write_page(tmp_path / "page.html", document))
     for _ in range(times):
         browser.find(f"document.querySelectorAll('thead button')[{column}].click()")
@@ -76,6 +78,22 @@ def test_a_report_fits_its_window(browser, request, page, width):
     for key in browser.find("[...document.querySelectorAll('input')].map(e => e.value)"):
         browser.find(f"document.querySelector('[value={key}]').click()")
         assert browser.find(outside) == [], key
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_wide_table_scrolls_in_its_own_box_and_takes_what_there_is(browser, tmp_path, width):
+    columns = [Column("method", words=True), *(Column(f"column {i:02d}") for i in range(14))]
+    table = Table("", columns, [["a", *["50.00 ± 1.00"] * 14]])
+    document = html.page("t", html.section("wide", table.html()))
+    browser.open(html.write_page(tmp_path / "page.html", document), width=width)
+    box = "document.querySelector('.scroll')"
+    shown, whole = browser.find(f"[{box}.clientWidth, {box}.scrollWidth]")
+    assert browser.find("document.documentElement.scrollWidth") <= width
+    assert whole > shown > 0.88 * width
+    assert "gradient" in browser.find(f"getComputedStyle({box}).backgroundImage"), "a shadow where more is"
+    browser.find(f"{box}.scrollTo(10000, 0)")
+    last = browser.find(f"(r => r.right)({box}.querySelector('td:last-child').getBoundingClientRect())")
+    assert last <= width
 
 
 @pytest.mark.parametrize("page", ["study", "run"])

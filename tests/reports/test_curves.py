@@ -77,15 +77,23 @@ def test_drawing_leaves_matplotlibs_settings_alone():
 
 
 @pytest.mark.slow
-def test_drawing_does_not_load_pyplot():
-    code = "import pretask.reports.curves as c, sys; c.interval_chart('a', [('b', 1, 0, 2)])"
-    subprocess.run(
-        [sys.executable, "-c", f"{code}; assert 'matplotlib.pyplot' not in sys.modules"], check=True
+def test_packages_are_loaded_as_late_as_can_be_and_pyplot_never():
+    code = (
+        "import pretask.reports, sys; assert not {'matplotlib', 'jinja2'} & set(sys.modules); "
+        "from pretask.reports.curves import interval_chart; interval_chart('a', [('b', 1, 0, 2)]); "
+        "assert 'matplotlib.pyplot' not in sys.modules"
     )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_epoch_alone_has_one_whole_number_below_it():
+    drawn = line_chart("a", [Line("a", [6], [0.5], 1)], y_label="y", percent=True)
+    below = re.findall(r">([\d.]+)</text>", drawn)
+    assert below == ["6"]
 
 
 def test_mean_line_takes_each_epoch_over_the_runs_that_have_it():
-    runs = [([1, 2, 3], [1.0, 3.0, None]), ([1, 2], [2.0, 5.0]), ([2], [float("nan")])]
+    runs = [([1, 2, 3], [1.0, 3.0, None]), ([1, 2], [2.0, 5.0]), ([2], [float("nan")]), ([2], ["none"])]
     line = mean_line("a", runs, 1)
     assert (line.at, line.values) == ([1, 2], [1.5, 4.0])
     assert (line.low, line.high) == ([1.0, 3.0], [2.0, 5.0])

@@ -10,12 +10,10 @@ import pytest
 from report_samples import sample_study, write_sample_run
 
 from pretask.reports import write_run_report
-from pretask.reports.curves import Line
-from pretask.reports.gates import gate_chart, gate_weights
+from pretask.reports.curves import GATE, TASKS, Line
 from pretask.reports.study_report import study_page
-from pretask.reports.tasks import task_charts
 from pretask.studies.plan import Cell
-from pretask.studies.summary import curve
+from pretask.studies.study import curve
 from pretask.studies.variants import Variant
 
 FLIP = "patch-flip:axis=vertical"
@@ -35,9 +33,10 @@ def alternatives(page: str) -> list[str]:
 
 
 def test_weights_are_read_by_task():
-    assert gate_weights(RECORDS) == {"lorot-e": [0.4, 0.3], FLIP: [0.6, 0.7]}
-    assert gate_weights([{"epoch": 1}, *RECORDS[1:]])["lorot-e"] == [None, 0.3]
-    assert gate_weights([{"epoch": 1, "train": strip_gate(LOGS[0])}]) == {}
+    assert GATE.read(RECORDS) == {"lorot-e": [0.4, 0.3], FLIP: [0.6, 0.7]}
+    assert GATE.read([{"epoch": 1}, *RECORDS[1:]])["lorot-e"] == [None, 0.3]
+    assert GATE.read([{"epoch": 1, "train": strip_gate(LOGS[0])}]) == {}
+    assert TASKS.read(RECORDS) == {"lorot-e": [0.1, 0.2]}, "the class accuracy is no task's"
 
 
 @pytest.mark.parametrize("gated", [True, False])
@@ -49,7 +48,7 @@ def test_a_study_keeps_the_weights_of_methods_with_a_gate_alone(gated):
 
 
 def test_the_chart_runs_from_0_to_100_per_cent_and_speaks():
-    drawn = gate_chart("gate", [Line("a", [1, 2], [0.4, 0.25], 1), Line("b", [2], [0.75], 2)])
+    drawn = GATE.chart("gate", [Line("a", [1, 2], [0.4, 0.25], 1), Line("b", [2], [0.75], 2)])
     root = ElementTree.fromstring(drawn)
     assert root.get("aria-label") == "Gate weights over training: a 40 % to 25 %, b 75 %"
     texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
@@ -63,7 +62,7 @@ def test_a_run_shows_gate_and_accuracy_of_every_task(tmp_path, read_page):
     assert alternatives(page) == [f"Gate weights over training: lorot-e 40 % to 30 %, {FLIP} 60 % to 70 %"]
     text = read_page(page)
     assert "train lorot-e accuracy" in text
-    assert "Gate weights over training: each task's share of the total weight" in text
+    assert "Gate weights over training. Each task's share of the total weight" in text
 
 
 def test_a_task_has_one_colour_in_all_charts_of_a_run(tmp_path):
@@ -97,7 +96,7 @@ def test_a_study_shows_the_mean_of_each_gated_variant_at_each_budget(read_page):
 def test_variants_share_a_legend_and_their_tasks_colours():
     gates = {"gssl": {"a": [0.5], "b": [0.5]}, "gssl-flip": {"b": [0.3], "c": [0.7]}}
     runs = [{"method": method, "at": [1], "gate": gate} for method, gate in gates.items()]
-    drawn = task_charts("gate", [*runs, {"method": "sla", "at": [1]}], "gate", gate_chart)
+    drawn = GATE.charts("gate", [*runs, {"method": "sla", "at": [1]}])
     assert re.findall(r'swatch (c\d)"></span>(\w)', drawn) == [("c1", "a"), ("c2", "b"), ("c3", "c")]
     assert alternatives(drawn) == [
         "Gate weights over training: a 50 %, b 50 %",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from report_samples import write_sample_run
 
 from pretask.errors import PretaskError
 from pretask.reports import write_run_report
+from pretask.reports.run_report import run_page
 
 
 def test_a_finished_run_tells_everything(tmp_path, read_page):
@@ -67,7 +69,44 @@ def test_selection_on_the_test_set_is_stamped(tmp_path, read_page):
     folder = write_sample_run(tmp_path / "run")
     results = json.loads((folder / "results.json").read_text())
     (folder / "results.json").write_text(json.dumps(results | {"selection": "test"}))
-    assert "figures are optimistic" in read_page(write_run_report(folder).read_text())
+    assert "metrics are optimistic" in read_page(write_run_report(folder).read_text())
+
+
+def test_episodes_are_a_result_with_their_interval(tmp_path, read_page):
+    judged = {"single": {"top1": 0.64375, "half_interval": 0.0579, "episodes": [0.5, 0.75]}}
+    results = {"method": "few-shot-ridge", "inferences": {}, "few_shot": judged, "selected_epoch": 3}
+    text = read_page(run_page(write_sample_run(tmp_path / "run"), results))
+    assert "few-shot-ridge · 64.38 ± 5.79 % top-1, test episodes (single)" in text
+    assert "single selected test episodes 64.38 ± 5.79 Training" in text, "no other column"
+    assert "epoch 3, with the best validation accuracy" in text
+
+
+def test_neighbours_are_the_result_of_a_pretraining_and_a_collapse_is_a_warning(tmp_path, read_page):
+    watched = {"top1": 0.5, "spread": 0.25, "effective_rank": 1.5, "warning": "embeddings <collapsed>"}
+    results = {"method": "byol", "inferences": {}, "embeddings": {"embeddings": watched}}
+    page = run_page(write_sample_run(tmp_path / "run"), results)
+    assert '<p class="notice" role="note">embeddings &lt;collapsed&gt;</p>' in page
+    text = read_page(page)
+    assert "top-1 % spread effective rank embeddings last validation 50.00 0.250 1.500 Training" in text
+
+
+def test_what_an_evaluator_of_ones_own_returns_is_shown_and_breaks_nothing(tmp_path, read_page):
+    folder = write_sample_run(tmp_path / "run")
+    returned = {"tasks": {"a": 1}, "kappa_score": 0.625, "words": "good", "curve": [1, 2], "n": math.nan}
+    line = {"epoch": 31, "train": {"loss": "high", "rotation_accuracy": None}, "validation": {"odd": 0.5}}
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    inferences = {"single": {"selected": {"test": returned, "validation": 0.5}, "last": None}}
+    page = run_page(folder, {"inferences": inferences, "default_inference": "single"})
+    assert "inference checkpoint split kappa score single selected test 0.625 Training" in read_page(page)
+
+
+def test_large_matrices_have_the_whole_width(tmp_path):
+    pages = [
+        write_run_report(write_sample_run(tmp_path / str(n), classes=n, epochs=2)).read_text()
+        for n in (12, 13)
+    ]
+    assert ['class="wide"' in page for page in pages] == [False, True]
 
 
 def test_a_resumed_epoch_counts_once_and_a_cut_line_not_at_all(tmp_path, read_page):

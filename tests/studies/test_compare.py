@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+from pretask.studies.summary import rows
 
 from pretask import tasks
 from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.studies.compare import compare
 from pretask.studies.plan import EQUAL_EPOCHS, Plan
-from pretask.studies.summary import rows
 from pretask.studies.variants import Variant
 
 

@@ -24,6 +24,14 @@ def test_a_trial_tells_of_its_results_and_its_lock_of_its_maker(tmp_path):
     assert (tmp_path / ".locks/a.lock").read_text() == f"{socket.gethostname()} {os.getpid()}\n"
 
 
+def test_a_trial_that_was_finished_before_its_lock_was_free_is_not_made_again(tmp_path):
+    """As where another process ends between this one's look at the results and its lock."""
+    Toy(tmp_path, "a").work()
+    answer = make(Toy(tmp_path, "a").trial())
+    assert (answer.kind, answer.words) == ("done", "made by another process")
+    assert len(begun(tmp_path, "a")) == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [

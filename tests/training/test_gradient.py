@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from pretask.config.episodes import FewShotConfig
+from pretask.config.pretraining import PretrainConfig
 from torch import Tensor, nn
 
 from pretask import tasks
 from pretask.backbones import create_backbone
-from pretask.config.episodes import FewShotConfig
 from pretask.config.files import override
-from pretask.config.pretraining import PretrainConfig
 from pretask.config.sections import SessionConfig
 from pretask.errors import PretaskError
 from pretask.losses import LOSSES, create_loss

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from pretask.config.episodes import FewShotConfig
+from pretask.config.pretraining import PretrainConfig
 from safetensors.torch import load_file
 
-from pretask.config.episodes import FewShotConfig
 from pretask.config.files import AnyConfig, build_config, save_config
-from pretask.config.pretraining import PretrainConfig
 from pretask.config.sections import RunConfig
 from pretask.tasks import pretrain, train, train_few_shot
 from pretask.training.checkpoint import load_tree

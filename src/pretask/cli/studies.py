@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pretask.cli.app import app, fail_if_runs_failed, open_console
+from pretask.cli.app import app, fail_if_runs_failed, open_console, print_lines
 from pretask.cli.flags import EXECUTION, Settings, takes_settings
 from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
@@ -57,6 +57,39 @@ def compare(
 
     config = settings.build(RunConfig, methods)
     fail_if_runs_failed(run_study(config, methods, seeds, equal_compute, execution, console=open_console()))
+
+
+@app.command
+def table(
+    runs: Path,
+    *,
+    format: Literal["terminal", "markdown", "csv", "html"] | None = None,
+    reference: str | None = None,
+    metric: str | None = None,
+) -> None:
+    """Print the tables of a study from its runs.csv: means, paired differences and costs over its seeds.
+
+    Parameters
+    ----------
+    runs
+        runs.csv of a study, or the study's folder; a CSV of other columns is printed as it stands
+    format
+        terminal in a terminal, markdown elsewhere; html is a whole page
+    reference
+        the method that others are compared with; the baseline, or the first, unless given
+    metric
+        what is compared, as the column of that name has it; the first of each protocol unless given
+    """
+    from pretask.reports.table import print_tables, write_tables
+    from pretask.studies.rows import tables_of
+
+    console = open_console()
+    made = tables_of(runs, reference, metric)
+    kind = format or ("terminal" if console.is_terminal else "markdown")
+    if kind == "terminal":
+        print_tables(made, console)
+    else:
+        print_lines(write_tables(made, kind, runs.name).splitlines(), console)
 
 
 @app.command

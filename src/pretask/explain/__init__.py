@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pretask.explain.parts import PARTS, Part, Scene
 from pretask.explain.run import explain
+from pretask.explain.scene import PARTS, Part, Scene
 
 __all__ = ["PARTS", "Part", "Scene", "explain"]

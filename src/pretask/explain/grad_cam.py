@@ -15,8 +15,7 @@ from pretask.backbones import Backbone
 from pretask.backbones.facts import output_shapes
 from pretask.errors import MissingExtra, PretaskError
 from pretask.evaluation.predictions import evaluation_mode
-from pretask.explain.chosen import Chosen
-from pretask.explain.parts import CELL, PARTS, Scene, new_figure, save, show_image
+from pretask.explain.scene import CELL, PARTS, Chosen, Scene, new_figure, save, show_image
 from pretask.methods import Classifier
 from pretask.methods.classifier import head_of_columns
 from pretask.methods.encoder import Encoder
@@ -161,7 +160,7 @@ def _draw(path: Path, chosen: Chosen, class_names: Sequence[str], seen: Sequence
     for row, (image, label) in enumerate(zip(chosen.pixels, chosen.labels, strict=True)):
         show_image(axes[row][0], image, "" if label is None else class_names[label])
         for cell, model in zip(axes[row][1:], seen, strict=True):
-            show_image(cell, image, _told(model, row, label, class_names))
+            show_image(cell, image, _words(model, row, label, class_names))
             strength = model.maps[row] / model.maps[row].max().clamp(min=1e-12)
             cell.imshow(strength.numpy(), cmap="inferno", alpha=0.55, vmin=0, vmax=1)
     for cell, name in zip(axes[0], ("image", *(model.name for model in seen)), strict=True):
@@ -169,7 +168,7 @@ def _draw(path: Path, chosen: Chosen, class_names: Sequence[str], seen: Sequence
     save(figure, path)
 
 
-def _told(model: Seen, row: int, label: int | None, class_names: Sequence[str]) -> str:
+def _words(model: Seen, row: int, label: int | None, class_names: Sequence[str]) -> str:
     answer = int(model.answers[row])
     mark = "" if label is None else ("✓ " if answer == label else "✗ ")
     return f"{mark}{class_names[answer]} {100 * float(model.confidence[row]):.0f} %"

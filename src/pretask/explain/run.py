@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from pretask.errors import PretaskError
 from pretask.evaluation.run import for_heads, read_data
-from pretask.explain.chosen import named_pictures
-from pretask.explain.parts import PARTS, Scene
+from pretask.explain.scene import PARTS, Scene, named_pictures
 from pretask.io.documents import write_sealed
 from pretask.io.files import make_folder
 from pretask.methods import ModelCard, no_head, read_card
@@ -52,8 +51,8 @@ def explain(
         device: "auto", "cpu" or "cuda".
 
     Returns:
-        what is written to `explain.json`: {"runs", "data", "split", "seed", "files": {part: path}} with the figures
-        of every part, and "folder".
+        what is written to `explain.json`: {"runs", "data", "split", "seed", "files": {part: path}} with what
+        every part found, and "folder".
 
     Raises:
         PretaskError: no such run, part or split; runs of other classes or image sizes; a picture that cannot be read;
@@ -76,7 +75,7 @@ def explain(
     scene = Scene(models, found, split, count, points, seed, where, pictures, inference)
     folder = Path(to) if to is not None else folders[0] / FOLDER
     make_folder(folder, "another folder with --to")
-    told: dict[str, Any] = {
+    drawn: dict[str, Any] = {
         "runs": {name: str(path) for name, path in models.items()},
         "data": found.name,
         "split": split,
@@ -86,13 +85,13 @@ def explain(
     for name, part in draw.items():
         path = folder / f"{name}.{format}"
         path.unlink(missing_ok=True)
-        told |= part(scene, path)
+        drawn |= part(scene, path)
         if path.is_file():
-            told["files"][name] = str(path)
-    write_sealed(folder / "explain.json", told)
+            drawn["files"][name] = str(path)
+    write_sealed(folder / "explain.json", drawn)
     if to is None and (folders[0] / "config.yaml").is_file():
         write_run_report(folders[0])
-    return {**told, "folder": str(folder)}
+    return {**drawn, "folder": str(folder)}
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, ModelCardData, snapshot_download
+from huggingface_hub import ModelCard as HubCard
 
+from pretask.config.files import load_config
 from pretask.errors import PretaskError
-from pretask.export.card_text import model_card_text
 from pretask.export.formats import get_format
 from pretask.io.files import make_folder, write_atomically
-from pretask.methods import load_classifier, read_card
+from pretask.methods import ModelCard, load_classifier, read_card
 from pretask.training.run_folder import RunFolder
 
 
@@ -49,9 +51,43 @@ def export_model(
     make_folder(folder, "another folder to export to")
     results = RunFolder(run).read_results() if (run / "results.json").is_file() else {}
     form.write(folder, classifier, replace(card, inference=name))
-    text = model_card_text(card, name, classifier.num_views, results, run, format)
-    write_atomically(folder / "README.md", lambda path: path.write_text(text))
+    text = model_card(card, name, classifier.num_views, results, run, format)
+    write_atomically(folder / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
     return folder
+
+
+def model_card(
+    card: ModelCard, inference: str, num_views: int, results: dict[str, Any], run: Path, format: str
+) -> str:
+    """Return a model card in the Hub's format: metadata, use, results with their protocol, limits.
+
+    Args:
+        card: of the run.
+        inference: the one that is exported.
+        num_views: rows of a batch that it makes of an image.
+        results: of the run; empty where it has none.
+        run: its folder.
+        format: of the export, which decides how it is used.
+    """
+    metadata = ModelCardData(
+        library_name="pretask",
+        pipeline_tag="image-classification",
+        tags=["pretask", card.method, card.backbone],
+    )
+    config = run / "config.yaml"
+    text = HubCard.from_template(
+        metadata,
+        template_path=str(Path(__file__).with_name("card.md")),
+        card=card,
+        shape=(card.channels, *card.image_size),
+        inference=inference,
+        num_views=num_views,
+        format=format,
+        results=results,
+        test=results.get("inferences", {}).get(inference, {}).get("selected", {}).get("test"),
+        config=load_config(config) if config.is_file() else None,
+    )
+    return f"{text}\n"
 
 
 def _check_room(folder: Path, file: str) -> None:

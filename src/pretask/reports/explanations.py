@@ -1,16 +1,15 @@
-"""The part of a run's report that shows what `pretask explain` drew into its folder."""
+"""The pictures that `pretask explain` drew into a run's folder, for its report."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pretask.errors import PretaskError
 from pretask.io.documents import read_sealed
-from pretask.reports import html
-from pretask.reports.html import Html, tag
 
 FOLDER = "explain"
 ROOM = 3_300_000
@@ -22,33 +21,43 @@ _CAPTIONS = {
     "true class, then the answers in the order of the models.",
     "pretexts": "What the pretexts of these models make of an image.",
     "tsne": "Features of the same images in two dimensions, by t-SNE. Distances between groups mean little; "
-    "the figures above each panel were taken in the features themselves.",
+    "the numbers above each panel were taken in the features themselves.",
     "pca": "Features of the same images along their two principal components.",
 }
 
 
-def explanations(run: Path) -> Html:
-    """Return the pictures in a run folder with captions, or nothing where it has none."""
-    told, room, shown = _told(run / FOLDER / "explain.json"), ROOM, []
-    for part, written in told.get("files", {}).items():
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report.
+
+    Attributes:
+        caption: below it, or in its place.
+        source: the picture itself as a `data:` address; empty where there is no room for it.
+        words: what it shows, for screen readers.
+        width: in pixels, as it was drawn.
+    """
+
+    caption: str
+    source: str = ""
+    words: str = ""
+    width: int = 0
+
+
+def explanations(run: Path) -> list[Picture]:
+    """Return the pictures in a run folder."""
+    drawn, room, shown = _drawn(run / FOLDER / "explain.json"), ROOM, []
+    for part, written in drawn.get("files", {}).items():
         path = run / FOLDER / Path(written).name
-        if part not in _CAPTIONS or not path.is_file():
+        if part not in _CAPTIONS or path.suffix not in _TYPES or not path.is_file():
             continue
-        size = path.stat().st_size
-        shown.append(_figure(path, part, told) if size <= room else _named(path, part))
-        room -= size if size <= room else 0
-    return html.section("Explanations", *shown) if shown else Html()
-
-
-def _named(path: Path, part: str) -> Html:
-    return tag("p", f"{_CAPTIONS[part]} See {path.name} in the folder {FOLDER}.", class_="caption")
-
-
-def _figure(path: Path, part: str, told: dict[str, Any]) -> Html:
-    content = path.read_bytes()
-    source = f"data:{_TYPES[path.suffix]};base64,{b64encode(content).decode()}"
-    picture = tag("img", src=source, alt=_words(part, told), style=f"--drawn: {_width(content)}px")
-    return html.figure(tag("div", picture, class_="scroll picture", tabindex="0"), _CAPTIONS[part])
+        if path.stat().st_size > room:
+            shown.append(Picture(f"{_CAPTIONS[part]} See {path.name} in the folder {FOLDER}."))
+            continue
+        content = path.read_bytes()
+        room -= len(content)
+        source = f"data:{_TYPES[path.suffix]};base64,{b64encode(content).decode()}"
+        shown.append(Picture(_CAPTIONS[part], source, _words(part, drawn), _width(content)))
+    return shown
 
 
 def _width(picture: bytes) -> int:
@@ -59,30 +68,31 @@ def _width(picture: bytes) -> int:
     return round(float(points[1]) * 150 / 72) if points else 1000
 
 
-def _words(part: str, told: dict[str, Any]) -> str:
+def _words(part: str, drawn: dict[str, Any]) -> str:
     """Return what the picture says, in words."""
     if part == "gradcam":
         rows = [
             f"{row['label'] or row['image']}: "
             + ", ".join(f"{name} answers {answer['label']}" for name, answer in row["answers"].items())
-            for row in told.get("attention", ())
+            for row in drawn.get("attention", ())
         ]
         return "; ".join(rows)
     if part == "examples":
         return "; ".join(
             f"{row['title']}: "
             + ", ".join(f"{image['label']} taken for {image['told']}" for image in row["images"])
-            for row in told.get("examples", ())
+            for row in drawn.get("examples", ())
         ).replace("\n", ", ")
     if part == "pretexts":
-        return ", ".join(told.get("pretexts", {}))
-    figures = told.get("separation", {})
+        return ", ".join(drawn.get("pretexts", {}))
     return "; ".join(
-        f"{name}: 5 neighbours {100 * found['neighbours']:.1f} %" for name, found in figures.items()
+        f"{name}: 5 neighbours {100 * found['neighbours']:.1f} %"
+        for name, found in drawn.get("separation", {}).items()
     )
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _drawn(path: Path) -> dict[str, Any]:
+    """Return what `pretask explain` wrote down of its pictures, or nothing."""
     try:
         return read_sealed(path, "type `pretask explain` again")
     except PretaskError:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pretask.reports.html import Html, join, tag
-from pretask.reports.words import interval, known, number, points
+from pretask.reports.study_table import Summary, ranked, verdict
+from pretask.reports.words import interval, number, points
 from pretask.statistics import paired_difference
 
-Row = dict[str, Any]
-LEVEL = 0.05
-"""Above this adjusted p-value a difference shows nothing."""
 BUDGETS = {
     "equal-epochs": "At equal epochs",
     "equal-steps": "At equal steps",
@@ -21,45 +19,27 @@ BUDGETS = {
 
 def headline(study: dict[str, Any]) -> Html:
     """Return a paragraph per budget: who beat the reference in top-1, by how much, and how sure that is."""
-    level = study.get("level", 0.95)
-    other = reference_of(study)
-    told = [_sentence(words, rows_of(study, budget), other, level) for budget, words in BUDGETS.items()]
-    return tag("div", *(tag("p", sentence) for sentence in told if sentence), class_="headline")
+    other = reference_name(study)
+    found = [
+        _sentence(words, [row for row in study["rows"] if row["budget"] == budget], other)
+        for budget, words in BUDGETS.items()
+    ]
+    return tag("div", *(tag("p", sentence) for sentence in found if sentence), class_="headline")
 
 
-def rows_of(study: dict[str, Any], budget: str) -> list[Row]:
-    """Return the rows of a budget, the highest mean top-1 first and those without one last."""
-    return sorted((row for row in study["rows"] if row["budget"] == budget), key=lambda row: -_top1(row))
-
-
-def label(row: Row) -> str:
+def label(row: Summary) -> str:
     """Return "method (inference)"."""
     return f"{row['method']} ({row['inference']})"
 
 
-def reference_of(study: dict[str, Any]) -> str:
+def reference_name(study: Mapping[str, Any]) -> str:
     """Return the method that the others are compared to, as a person would say it."""
     name = study.get("reference", "baseline")
     return "the baseline" if name == "baseline" else str(name)
 
 
-def verdict(difference: dict[str, Any] | None) -> str:
-    """Return "up", "down" or "none": what a difference shows, by its interval and, where there are several, by its
-    p-value adjusted for their number.
-
-    An interval without width comes from seeds that agree to the last image: too few to show anything.
-    """
-    low, high = (difference or {}).get("low"), (difference or {}).get("high")
-    if not (known(low) and known(high)) or low == high or low <= 0 <= high:
-        return "none"
-    adjusted = (difference or {}).get("adjusted_p")
-    if known(adjusted) and adjusted >= LEVEL:
-        return "none"
-    return "up" if low > 0 else "down"
-
-
-def _sentence(words: str, rows: Sequence[Row], reference: str, level: float) -> Html:
-    others = [row for row in rows if row.get("difference") and known(_top1(row))]
+def _sentence(words: str, rows: Sequence[Summary], reference: str) -> Html:
+    others = [row for row in ranked(rows, "top1") if row["difference"] and "top1" in row["test"]]
     if not others:
         return Html()
     best = others[0]
@@ -70,15 +50,15 @@ def _sentence(words: str, rows: Sequence[Row], reference: str, level: float) -> 
             [
                 f"{words}, nothing can be said beyond one seed: ",
                 _named(best),
-                f" reached {number(100 * _top1(best))} % top-1, {points(difference['mean'])} points from "
-                f"{reference}. Run more seeds for an interval.",
+                f" reached {number(100 * best['test']['top1']['mean'])} % top-1, {points(difference['mean'])} points "
+                f"from {reference}. Run more seeds for an interval.",
             ]
         )
-    where = f" {interval(difference)}, {100 * level:g} % interval over {difference['n']} seeds"
+    where = f" {interval(difference)}, 95 % interval over {difference['n']} seeds"
     shown = verdict(difference)
     if shown == "up":
         start = [f"{words}, ", _named(best), f" beat {reference} by {amount} of top-1{where}."]
-        return join([*start, _lead(best, others, level)])
+        return join([*start, _lead(best, others)])
     if shown == "down":
         return join(
             [
@@ -92,16 +72,18 @@ def _sentence(words: str, rows: Sequence[Row], reference: str, level: float) -> 
     return join([*start, _also_above(others[1:])])
 
 
-def _lead(best: Row, others: Sequence[Row], level: float) -> str:
+def _lead(best: Summary, others: Sequence[Summary]) -> str:
     """What is known about the best method against the next one, pairing the seeds both have."""
     rival = next((row for row in others if row["method"] != best["method"]), None)
     if rival is None:
         return ""
-    mine, theirs = _by_seed(best), _by_seed(rival)
+    mine, theirs = (
+        dict(zip(row["seeds"], row["test"]["top1"]["values"], strict=True)) for row in (best, rival)
+    )
     shared = sorted(mine.keys() & theirs.keys())
     if len(shared) < 2:
         return ""
-    lead = paired_difference([mine[s] for s in shared], [theirs[s] for s in shared], level)
+    lead = paired_difference([mine[s] for s in shared], [theirs[s] for s in shared])
     found = {"low": lead.low, "high": lead.high, "mean": lead.mean}
     against = f" the next method, {label(rival)}"
     if verdict(found) == "up":
@@ -109,22 +91,12 @@ def _lead(best: Row, others: Sequence[Row], level: float) -> str:
     return f" No difference shown to{against}: {points(lead.mean)} {interval(found)}."
 
 
-def _also_above(rows: Sequence[Row]) -> str:
+def _also_above(rows: Sequence[Summary]) -> str:
     above = [
         f"{label(row)} {interval(row['difference'])}" for row in rows if verdict(row["difference"]) == "up"
     ]
     return f" Above it with their interval: {'; '.join(above)}." if above else ""
 
 
-def _by_seed(row: Row) -> dict[Any, float]:
-    values = row["test"]["top1"].get("values") or []
-    return {seed: value for seed, value in zip(row["seeds"], values, strict=False) if known(value)}
-
-
-def _top1(row: Row) -> float:
-    mean = (row.get("test", {}).get("top1") or {}).get("mean")
-    return mean if known(mean) else float("-inf")
-
-
-def _named(row: Row) -> Html:
+def _named(row: Summary) -> Html:
     return join([tag("b", row["method"]), f" ({row['inference']})"])

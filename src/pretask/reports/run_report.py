@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pretask.errors import PretaskError
 from pretask.io.documents import read_json_object, read_yaml
-from pretask.reports import curves, html
+from pretask.reports import html
+from pretask.reports.curves import GATE, Line, calibration_chart, line_chart
 from pretask.reports.explanations import explanations
 from pretask.reports.figures import series_swatch
-from pretask.reports.gates import MEANING, TITLE, gate_chart, gate_weights
-from pretask.reports.html import Html, tag
-from pretask.reports.run_tables import calibration, class_table, confusion, results_table
-from pretask.reports.words import duration, known, moment, number, percent, whole
+from pretask.reports.html import NOTHING, Html
+from pretask.reports.table import Cell, Column, Table
+from pretask.reports.words import NAMES, duration, known, metric, moment, number, percent, whole
 from pretask.training.run_folder import RunFolder
 
 ACCURACY_NOTE = (
@@ -31,6 +32,13 @@ RESULT_FACTS = (
     "images",
     "work_images",
 )
+GROUPS = ("many", "medium", "few")
+METRICS = ("top1", "top5", "balanced", *GROUPS, "ece", "loss", "n")
+UNSHOWN = ("top5_k", "half_interval")
+"""Numbers that say something of others, not of the classifier."""
+MATRIX_CLASSES = 30
+CLASS_ROWS = 20
+MISTAKES = 20
 
 
 def write_run_report(run_dir: Path | str, results: dict[str, Any] | None = None) -> Path:
@@ -56,124 +64,181 @@ def run_page(folder: Path, results: dict[str, Any] | None = None) -> str:
     environment = _json(run.environment)
     if results is None:
         results = run.read_results() if run.results.exists() else {}
-    epochs = _epochs(run)
+    # A resumed epoch is logged twice: its last line counts.
+    epochs = [log for _, log in sorted({log["epoch"]: log for log in run.read_metrics()}.items())]
     if not (config or results or epochs):
         raise PretaskError(
             f"'{folder}' holds no run (no config.yaml, metrics.jsonl or results.json): "
             "give the folder that `pretask train` wrote"
         )
-    names = (
-        (results.get("data") or {}).get("class_names")
-        or _json(folder / "model.json").get("class_names")
-        or []
-    )
+    data = results.get("data") or {}
     test = _default_test(results)
-    return html.page(
-        f"{folder.resolve().name} · pretask run",
-        tag("h1", folder.resolve().name),
-        tag("p", _lead(results, epochs), class_="lead"),
-        *_stamps(results),
-        html.section("Results", results_table(results)) if results.get("inferences") else Html(),
-        _training(epochs),
-        calibration(test),
-        confusion(test, names),
-        class_table(test, names),
-        explanations(folder),
-        _facts(config, environment, results),
+    names = data.get("class_names") or _json(folder / "model.json").get("class_names") or ()
+    command = environment.pop("command", None)
+    return html.render(
+        "run.html",
+        title=f"{folder.resolve().name} · pretask run",
+        name=folder.resolve().name,
+        lead=_lead(results, epochs),
+        notices=_notices(results),
+        results=_results(results),
+        charts=_charts(epochs),
+        speed=_speed(epochs),
+        calibration=_calibration(test),
+        matrix=_matrix(test, names),
+        mistakes=_mistakes(test, names),
+        classes=_classes(test, names),
+        pictures=explanations(folder),
+        command=results.get("command") or command,
+        facts={key: results.get(key) for key in RESULT_FACTS} | {"data": data},
+        environment={**environment, "started": moment(environment.get("started"))},
+        config=config,
     )
 
 
-def _epochs(run: RunFolder) -> list[dict[str, Any]]:
-    """Return what was logged of each epoch, in order; a resumed epoch's last line counts."""
-    epochs = {record["epoch"]: record for record in run.read_metrics()}
-    return [epochs[epoch] for epoch in sorted(epochs)]
+def _default_test(results: Mapping[str, Any]) -> dict[str, Any]:
+    inference = (results.get("inferences") or {}).get(results.get("default_inference"), {})
+    return _values((inference.get("selected") or inference.get("last") or {}).get("test"))
 
 
-def _lead(results: dict[str, Any], epochs: list[dict[str, Any]]) -> str:
-    top1 = _default_test(results).get("top1")
+def _lead(results: Mapping[str, Any], epochs: Sequence[Any]) -> str:
     parts = [results.get("method"), (results.get("data") or {}).get("name")]
-    if known(top1):
-        parts.append(f"{percent(top1)} % top-1 on the test set ({results['default_inference']} inference)")
+    default = results.get("default_inference")
+    if known(top1 := _default_test(results).get("top1")):
+        parts.append(f"{percent(top1)} % top-1 on the test set ({default} inference)")
     elif not results:
         parts.append(f"no results yet: {len(epochs)} epochs so far")
+    elif (first := next(iter(_found(results)), None)) and known(first[3].get("top1")):
+        parts.append(f"{_shown('top1', first[3])} % top-1, {first[2]} ({first[0]})")
     parts.append(duration(results["seconds"]) if known(results.get("seconds")) else None)
     return " · ".join(part for part in parts if part)
 
 
-def _stamps(results: dict[str, Any]) -> list[Html]:
-    if results.get("selection") != "test":
-        return []
-    return [
-        html.notice(
-            "The checkpoint was selected on the test set, as was asked for: its figures are optimistic."
+def _notices(results: Mapping[str, Any]) -> list[str]:
+    notices = []
+    if results.get("selection") == "test":
+        notices.append(
+            "The checkpoint was selected on the test set, as was asked for: its metrics are optimistic."
         )
+    return notices + [str(values["warning"]) for *_, values in _found(results) if values.get("warning")]
+
+
+def _found(results: Mapping[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """Return (inference, checkpoint, split, metrics) of everything that a run was judged by."""
+    found = [
+        (inference, checkpoint, split, _values(metrics))
+        for inference, checkpoints in (results.get("inferences") or {}).items()
+        for checkpoint, splits in checkpoints.items()
+        for split, metrics in (splits or {}).items()
     ]
+    episodes, neighbours = (results.get(key) or {} for key in ("few_shot", "embeddings"))
+    found += [(name, "selected", "test episodes", _values(metrics)) for name, metrics in episodes.items()]
+    found += [(name, "last", "validation", _values(metrics)) for name, metrics in neighbours.items()]
+    return [entry for entry in found if entry[3]]
 
 
-def _training(epochs: list[dict[str, Any]]) -> Html:
-    if not epochs:
-        return Html()
-    colors = _colors(epochs)
-    losses = _train_lines(epochs, "loss", colors)
-    accuracies = _train_lines(epochs, "accuracy", colors)
-    accuracies += _validation_lines(epochs, first=len(colors) + 1)
-    spreads = [
-        _line("spread of embeddings", [(e["epoch"], (e.get("train") or {}).get("spread")) for e in epochs], 1)
-    ]
-    rates = [_line("learning rate", [(e["epoch"], e.get("lr")) for e in epochs], 1)]
-    charts = [
-        _chart("train-loss", losses, "training loss", "Means over each epoch's batches."),
-        _chart("accuracy", accuracies, "accuracy", ACCURACY_NOTE, percent=True),
-        _gate(epochs, colors),
-        _chart("spread", [line for line in spreads if line.at], "spread of embeddings", SPREAD_NOTE),
-        _chart("learning-rate", [line for line in rates if line.at], "learning rate", "At each epoch's end."),
-    ]
-    return html.section("Training", html.figures(*(chart for chart in charts if chart)), _speed(epochs))
+def _values(metrics: object) -> dict[str, Any]:
+    """Return what an evaluator returned, or nothing where that is no mapping."""
+    return metrics if isinstance(metrics, dict) else {}
 
 
-def _chart(slug: str, lines: list[curves.Line], y_label: str, caption: str, *, percent: bool = False) -> Html:
-    if not lines:
-        return Html()
-    return _figure(lines, curves.line_chart(slug, lines, y_label=y_label, percent=percent), caption)
-
-
-def _gate(epochs: list[dict[str, Any]], colors: dict[str, int]) -> Html:
-    at = [e["epoch"] for e in epochs]
-    lines = [
-        _line(task, list(zip(at, weights, strict=True)), colors[task])
-        for task, weights in gate_weights(epochs).items()
-    ]
-    if not lines:
-        return Html()
-    return _figure(lines, gate_chart("gate", lines), f"{TITLE}: {MEANING}. Means over each epoch's batches.")
-
-
-def _figure(lines: list[curves.Line], drawn: Html, caption: str) -> Html:
-    named = (
-        html.legend((line.name, series_swatch(line.color)) for line in lines) if len(lines) > 1 else Html()
+def _results(results: Mapping[str, Any]) -> Table | None:
+    """Return the metrics of every inference, checkpoint and split; those that are not named here stand behind."""
+    found = _found(results)
+    if not found:
+        return None
+    numbers = dict.fromkeys(key for *_, values in found for key in values if known(values[key]))
+    shown = [key for key in METRICS if key in numbers]
+    shown += [key for key in numbers if key not in (*METRICS, *UNSHOWN)]
+    if sum(key in GROUPS for key in shown) == 1:  # one group is all classes, which "balanced" says
+        shown = [key for key in shown if key not in GROUPS]
+    return Table(
+        "",
+        [
+            *(Column(name, words=True, key=True) for name in ("inference", "checkpoint", "split")),
+            *(Column(NAMES.get(key, key.replace("_", " "))) for key in shown),
+        ],
+        [[*entry, *(_shown(key, values) for key in shown)] for *entry, values in found],
+        note=_checkpoints(results),
     )
-    return html.figure(Html(named + drawn), caption)
 
 
-def _train_lines(epochs: list[dict[str, Any]], figure: str, colors: dict[str, int]) -> list[curves.Line]:
-    keys = [key for key in _train_keys(epochs) if key == figure or key.endswith(f"_{figure}")]
-    return [
-        _line(
-            f"train {key}".replace("_", " "),
-            [(e["epoch"], (e.get("train") or {}).get(key)) for e in epochs],
-            colors[_task(key)],
-        )
-        for key in keys
+def _shown(key: str, values: Mapping[str, Any]) -> str:
+    half = values.get("half_interval") if key == "top1" else None
+    return metric(key, values.get(key)) + (f" ± {percent(half)}" if known(half) else "")
+
+
+def _checkpoints(results: Mapping[str, Any]) -> str:
+    if results.get("embeddings"):
+        return "Top-1 is that of the nearest neighbours in the embeddings; nothing was trained on labels."
+    epoch, selection = results.get("selected_epoch"), results.get("selection", "validation")
+    which = f", epoch {epoch}," if known(epoch) else ""
+    best = f"the checkpoint{which} with the best {selection} accuracy"
+    if selection == "last":
+        best = "the last checkpoint, as nothing else was asked for"
+    if results.get("few_shot"):
+        return f"“Selected” is {best}. Top-1 is the mean over the test episodes with its 95 % interval."
+    default = results.get("default_inference")
+    note = f"“Selected” is {best}; “last” the one after the last epoch."
+    return f"{note} The default inference is “{default}”." if default else note
+
+
+class _Figure(NamedTuple):
+    """A chart, its caption, and its legend: (name, swatch) of each line."""
+
+    chart: Html
+    caption: str
+    names: Sequence[tuple[str, str]] = ()
+
+
+def _charts(epochs: Sequence[Mapping[str, Any]]) -> list[_Figure]:
+    """Return what was logged over the epochs; a task has one colour in all charts."""
+    at = [log["epoch"] for log in epochs]
+    trained = [_values(log.get("train")) for log in epochs]
+    keys = list(dict.fromkeys(key for log in trained for key in log))
+    colors = {task: color for color, task in enumerate(dict.fromkeys(map(_task, keys)), 1)}
+
+    def line(name: str, values: Sequence[Any], color: int = 1) -> Line:
+        held = [(epoch, float(value)) for epoch, value in zip(at, values, strict=True) if known(value)]
+        return Line(name, [epoch for epoch, _ in held], [value for _, value in held], color)
+
+    def train_lines(metric: str) -> list[Line]:
+        own = [key for key in keys if key == metric or key.endswith(f"_{metric}")]
+        return [
+            line(f"train {key}".replace("_", " "), [log.get(key) for log in trained], colors[_task(key)])
+            for key in own
+        ]
+
+    judged = [_values(log.get("validation")) for log in epochs]
+    accuracies = train_lines("accuracy") + [
+        line(f"validation top-1, {name}", [_values(log.get(name)).get("top1") for log in judged], color)
+        for color, name in enumerate(dict.fromkeys(name for log in judged for name in log), len(colors) + 1)
     ]
+    gates = [line(task, weights, colors[task]) for task, weights in GATE.read(epochs).items()]
+    spread = [line("spread of embeddings", [log.get("spread") for log in trained])]
+    rate = [line("learning rate", [log.get("lr") for log in epochs])]
 
+    def figure(
+        slug: str, lines: list[Line], label: str, caption: str, percent: bool = False
+    ) -> _Figure | None:
+        drawn = [line for line in lines if line.at]
+        if not drawn:
+            return None
+        chart = (
+            GATE.chart(slug, drawn)
+            if lines is gates
+            else line_chart(slug, drawn, y_label=label, percent=percent)
+        )
+        return _Figure(chart, caption, [(line.name, series_swatch(line.color)) for line in drawn])
 
-def _train_keys(epochs: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for epoch in epochs for key in epoch.get("train") or {}))
-
-
-def _colors(epochs: list[dict[str, Any]]) -> dict[str, int]:
-    """A colour per task, the same in every chart."""
-    return {task: color for color, task in enumerate(dict.fromkeys(map(_task, _train_keys(epochs))), 1)}
+    charts = [
+        figure("train-loss", train_lines("loss"), "training loss", "Means over each epoch's batches."),
+        figure("accuracy", accuracies, "accuracy", ACCURACY_NOTE, percent=True),
+        figure("gate", gates, "", f"{GATE.title}. {GATE.meaning} Means over each epoch's batches."),
+        figure("spread", spread, "spread of embeddings", SPREAD_NOTE),
+        figure("learning-rate", rate, "learning rate", "At each epoch's end."),
+    ]
+    return [chart for chart in charts if chart]
 
 
 def _task(key: str) -> str:
@@ -181,55 +246,99 @@ def _task(key: str) -> str:
     return key.removeprefix("gate_").removesuffix("loss").removesuffix("accuracy").removesuffix("_")
 
 
-def _validation_lines(epochs: list[dict[str, Any]], first: int) -> list[curves.Line]:
-    inferences = dict.fromkeys(name for epoch in epochs for name in epoch.get("validation") or {})
-    return [
-        _line(
-            f"validation top-1, {name}",
-            [(e["epoch"], ((e.get("validation") or {}).get(name) or {}).get("top1")) for e in epochs],
-            color,
-        )
-        for color, name in enumerate(inferences, first)
-    ]
-
-
-def _line(name: str, points: list[tuple[float, Any]], color: int) -> curves.Line:
-    held = [(epoch, float(value)) for epoch, value in points if known(value)]
-    return curves.Line(name, [epoch for epoch, _ in held], [value for _, value in held], color)
-
-
-def _speed(epochs: list[dict[str, Any]]) -> Html:
-    rates = sorted(e["images_per_second"] for e in epochs if known(e.get("images_per_second")))
-    waits = sorted(e["wait_share"] for e in epochs if known(e.get("wait_share")))
+def _speed(epochs: Sequence[Mapping[str, Any]]) -> str:
+    rates, waits = (
+        sorted(log[key] for log in epochs if known(log.get(key)))
+        for key in ("images_per_second", "wait_share")
+    )
     if not rates:
-        return Html()
-    told = f"Median speed {whole(rates[len(rates) // 2])} images per second"
-    told += f", {number(100 * waits[len(waits) // 2], 1)} % of the time waiting for data." if waits else "."
-    return tag("p", told, class_="caption")
+        return ""
+    waited = f", {number(100 * waits[len(waits) // 2], 1)} % of the time waiting for data" if waits else ""
+    return f"Median speed {whole(rates[len(rates) // 2])} images per second{waited}."
 
 
-def _facts(config: dict[str, Any], environment: dict[str, Any], results: dict[str, Any]) -> Html:
-    command = results.get("command") or environment.get("command")
-    return html.section(
-        "How it was made",
-        html.command(command) if command else Html(),
-        html.facts({key: results.get(key) for key in RESULT_FACTS} | {"data": results.get("data")}),
-        tag("h3", "Environment"),
-        html.facts(_environment(environment)),
-        tag("details", tag("summary", "Configuration"), html.facts(config)),
+def _calibration(test: Mapping[str, Any]) -> _Figure | None:
+    """Return the reliability diagram, where the metrics hold its bins."""
+    if not (bins := test.get("reliability")):
+        return None
+    return _Figure(
+        calibration_chart("calibration", bins),
+        "Accuracy of the images in each confidence bin; a mark's area is their share. Below the diagonal the "
+        f"classifier is surer than it is right. Expected calibration error {metric('ece', test.get('ece'))} %.",
     )
 
 
-def _environment(told: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in told.items() if key != "command"} | {
-        "started": moment(told.get("started"))
-    }
+def _matrix(
+    test: Mapping[str, Any], names: Sequence[str]
+) -> list[tuple[str, list[tuple[int, str, str]]]] | None:
+    """Return (class, cells) for each row of the confusion matrix, cells as (images, look, shade in per cent).
+
+    None where there is no matrix, or one of more than 30 classes.
+    """
+    matrix = test.get("confusion")
+    if not matrix or len(matrix) > MATRIX_CLASSES:
+        return None
+    return [
+        (_name(names, true), [_cell(images, sum(row), true == c) for c, images in enumerate(row)])
+        for true, row in enumerate(matrix)
+    ]
 
 
-def _default_test(results: dict[str, Any]) -> dict[str, Any]:
-    inference = (results.get("inferences") or {}).get(results.get("default_inference"), {})
-    found: dict[str, Any] = (inference.get("selected") or inference.get("last") or {}).get("test") or {}
-    return found
+def _cell(images: int, total: int, hit: bool) -> tuple[int, str, str]:
+    # Rare mistakes are what one looks for, so their shade grows faster than their share.
+    shade = (55 * images / total if hit else 70 * (images / total) ** 0.5) if images else 0
+    return images, "none" if not images else "hit" if hit else "miss", f"{shade:.0f}"
+
+
+def _mistakes(test: Mapping[str, Any], names: Sequence[str]) -> Table | None:
+    """Return the most confused pairs of classes, where there are more than a matrix could show."""
+    matrix = test.get("confusion") or []
+    pairs = test.get("confused_pairs") or sorted(
+        ((i, j, n) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j and n),
+        key=lambda pair: -pair[2],
+    )
+    if not pairs or 0 < len(matrix) <= MATRIX_CLASSES:
+        return None
+    sizes = test.get("images_per_class")
+    rows = [
+        [
+            _name(names, true),
+            _name(names, predicted),
+            whole(images),
+            f"{percent(images / sizes[true])} %" if sizes and sizes[true] else NOTHING,
+        ]
+        for true, predicted, images in pairs[:MISTAKES]
+    ]
+    columns = [Column(name, words=True, key=True) for name in ("true class", "taken for")]
+    columns += [Column("images"), Column("of the class")]
+    return Table("", columns, rows, note=f"The {len(rows)} most frequent mistakes on the test set.")
+
+
+def _classes(test: Mapping[str, Any], names: Sequence[str]) -> list[Table]:
+    """Return the accuracy of each class, lowest first: the first 20, and a second table of the others."""
+    accuracies = test.get("per_class") or []
+    sizes = test.get("images_per_class") or [None] * len(accuracies)
+    order = sorted(range(len(accuracies)), key=lambda c: (not known(accuracies[c]), accuracies[c] or 0.0, c))
+    rows: list[list[str | Cell]] = [[_name(names, c), whole(sizes[c]), *_bar(accuracies[c])] for c in order]
+    columns = [
+        Column("class", words=True, key=True),
+        Column("images"),
+        Column("accuracy %"),
+        Column("", words=True),
+    ]
+    parts = [part for part in (rows[:CLASS_ROWS], rows[CLASS_ROWS:]) if part]
+    notes = ("Test accuracy of each class, lowest first.", "")
+    return [Table("", columns, part, note) for part, note in zip(parts, notes, strict=False)]
+
+
+def _bar(accuracy: object) -> tuple[str, Cell]:
+    share = accuracy if known(accuracy) else 0.0
+    bar = Html('<div class="bar"><span style="width: {:.1f}%"></span></div>').format(100 * share)
+    return percent(accuracy) if known(accuracy) else "no images", Cell("", sort=share, markup=bar)
+
+
+def _name(names: Sequence[str], index: int) -> str:
+    return names[index] if index < len(names) else f"class {index}"
 
 
 def _json(path: Path) -> dict[str, Any]:

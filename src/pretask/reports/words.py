@@ -11,6 +11,17 @@ from pretask.reports.html import NOTHING
 MINUS = "\N{MINUS SIGN}"
 SHARES = ("top1", "top5", "balanced", "many", "medium", "few", "ece")
 LOWER_IS_BETTER = ("ece", "loss")
+MEASURES = {
+    "top1": "top-1 accuracy",
+    "balanced": "balanced accuracy",
+    "many": "many-shot accuracy",
+    "medium": "medium-shot accuracy",
+    "few": "few-shot accuracy",
+    "top5": "top-5 accuracy",
+    "ece": "calibration error",
+    "loss": "negative log-likelihood",
+}
+"""What a person calls a metric of a study."""
 NAMES = {
     "top1": "top-1 %",
     "top5": "top-5 %",
@@ -73,8 +84,8 @@ def change(key: str, value: float) -> str:
 
 
 def unit(key: str) -> str:
-    """Return what differences in an evaluator's figure are counted in."""
-    return "percentage points" if key in SHARES else "nats per image"
+    """Return what differences in an evaluator's figure are counted in; nothing where it has no unit."""
+    return "percentage points" if key in SHARES else "nats per image" if key == "loss" else ""
 
 
 def interval(difference: dict[str, Any], key: str = "top1") -> str:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from pretask import tasks
+from pretask.config.files import override
 from pretask.config.sections import RunConfig
 from pretask.data import ImageData
-from pretask.evaluation.accuracy import Accuracy
-from pretask.reports import write_study_report
+from pretask.errors import PretaskError
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
+from pretask.studies.plan import Cell, unit_of
+from pretask.studies.rows import Done, Score
 from pretask.studies.study import Study
-from pretask.studies.summary import rows
-from pretask.studies.table import markdown_table, print_table
 from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
-from pretask.studies.work import work_of
+from pretask.tasks import Supervised
 from pretask.training.data import build_data
+
+METRICS = ("top1", "top5", "balanced", "many", "medium", "few", "ece", "loss")
 
 
 def compare(
@@ -40,13 +42,14 @@ def compare(
         methods: names, the baseline among them for differences to it; each may have settings of its own, as in
             "gssl:gate=frozen:pretext_weight=0.3".
         seeds: runs per method.
-        equal_compute: also give cheaper methods the passes of the dearest one.
+        equal_compute: also give cheaper methods the passes of the most expensive one.
         execution: where runs are made, and how many at a time.
         data: unsplit data in place of what the configuration names.
         console: for progress and the table.
 
     Returns:
-        the content of `study.json`, with "folder" and "failures".
+        the content of `study.json`, with "folder": its "rows" are those of `summarise`, its "failures" a line for
+        each run that failed.
 
     Raises:
         PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
@@ -74,7 +77,15 @@ class LabelledStudy(Study[RunConfig]):
         return self._shape.name
 
     def work(self) -> Mapping[Variant, float]:
-        return work_of(self.config, self.variants, self._shape)
+        counted = {v: _work(v.config(self.config), self._shape) for v in self.variants}
+        if unit_of(self.config) == "steps":
+            return {variant: passes * images for variant, (passes, images, _) in counted.items()}
+        if len({unlabelled for _, _, unlabelled in counted.values()}) > 1:
+            raise PretaskError(
+                "an epoch of fixmatch passes over the unlabelled images, one of other methods over the labelled ones: "
+                "type --steps instead of --epochs to compare them"
+            )
+        return {variant: passes for variant, (passes, _, _) in counted.items()}
 
     def trials(self, config: RunConfig) -> list[Trial]:
         return [
@@ -82,26 +93,52 @@ class LabelledStudy(Study[RunConfig]):
             for cell, (settings, run) in self.cells(config).items()
         ]
 
-    def collect(self) -> dict[str, Any]:
-        results = {cell: content for cell, (_, content) in self.finished().items()}
-        any_result = next(iter(results.values()))
-        return {
-            "data": any_result["data"],
-            "backbone": any_result["backbone"],
-            "protocol": Accuracy("test").protocol,
-            "selection": any_result["selection"],
-            "rows": rows(self.plan, results),
-            "curves": self.curves(),
-        }
+    def done(self, results: Mapping[Cell, dict[str, Any]]) -> dict[Cell, Done]:
+        return {cell: Done.of(cell, found, scores_of(found)) for cell, found in results.items()}
 
-    def print_table(self, study: Mapping[str, Any], console: Console) -> None:
-        print_table(study, console)
+    def facts(self, results: Mapping[Cell, dict[str, Any]]) -> dict[str, Any]:
+        return {**super().facts(results), "per_class": self._per_class(results)}
 
-    def markdown(self, study: Mapping[str, Any]) -> str:
-        return markdown_table(study)
+    def _per_class(self, results: Mapping[Cell, dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return each class's accuracy, its mean over seeds; None where a seed has no image of it."""
+        found: dict[tuple[str, str, str], list[Any]] = {}
+        for cell, of_run in results.items():
+            for budget in self.plan.budgets(cell):
+                for inference, figures in of_run["inferences"].items():
+                    own = figures["selected"]["test"].get("per_class") or ()
+                    found.setdefault((budget, cell.method, inference), []).append(own)
+        return [
+            {
+                "budget": budget,
+                "method": method,
+                "inference": inference,
+                "accuracy": [_mean(values) for values in zip(*seeds, strict=True)],
+            }
+            for (budget, method, inference), seeds in found.items()
+        ]
 
-    def write_report(self, study: dict[str, Any], path: Path) -> Path:
-        return write_study_report(study, path)
+
+def scores_of(results: Mapping[str, Any]) -> Iterator[Score]:
+    """Yield what a run's selected weights reached on test images, by each inference."""
+    for inference, figures in results["inferences"].items():
+        for metric in METRICS:
+            value = figures["selected"]["test"].get(metric)
+            if value is not None:
+                yield Score("accuracy", inference, metric, value)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def _work(config: RunConfig, data: ImageData) -> tuple[float, int, bool]:
+    """Return passes per image, images per step, and whether unlabelled ones are among them."""
+    task = Supervised(override(config, pretrained=False, init=None, precision="fp32", compile="no"), data)
+    task.decide(torch.device("cpu"))
+    method = task.build()
+    unlabelled = method.unlabelled_per_image
+    return task.passes(method), task.images_per_step(method) * (1 + unlabelled), unlabelled > 0
 
 
 def _train(config: RunConfig, data: ImageData | None) -> str:

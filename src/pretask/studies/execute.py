@@ -14,7 +14,7 @@ from pretask.io.files import make_folder
 from pretask.io.redaction import without_secrets
 from pretask.io.signals import sigterm_as_ctrl_c
 from pretask.studies.executors.base import Executor
-from pretask.studies.trials import Answer, Trial
+from pretask.studies.trials import MADE_ELSEWHERE, Answer, Trial
 from pretask.studies.view import StudyView
 
 _TICK = 1.0
@@ -84,7 +84,7 @@ class _Round:
                 return
             trial, not_before = self._queue.popleft()
             if trial.finished:
-                self._view.ended(trial, "made by another process")
+                self._view.ended(trial, MADE_ELSEWHERE)
             elif time.monotonic() < not_before:
                 self._queue.append((trial, not_before))
             else:

@@ -11,8 +11,9 @@ from rich.console import Console
 from pretask import tasks
 from pretask.config.sections import FewShotConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
-from pretask.studies.score_study import ScoreStudy
-from pretask.studies.scores import Scored, score_rows
+from pretask.studies.plan import Cell
+from pretask.studies.rows import Done, Score
+from pretask.studies.study import Study
 from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 
@@ -25,31 +26,19 @@ def compare_few_shot(
     execution: Execution = ONE_AT_A_TIME,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Run a study of training by episodes, or go on with one that was stopped.
+    """Run a study of training by episodes; all but `methods` is as in `compare`.
 
     A seed has its own share-out of classes, unless `split_seed` fixes it, and its own test episodes, which depend on
     the test classes alone: all methods of a seed are asked the same.
 
     Args:
-        config: what all runs share; its head is replaced by each of `methods`, its seed is the first.
         methods: heads, with settings of their own where wanted, as in "prototypes:pretexts=rotation"; differences are
             to the first.
-        seeds: runs per method.
-        equal_compute: also give cheaper methods the passes of the dearest one.
-        execution: where runs are made, and how many at a time.
-        console: for progress and the table.
-
-    Returns:
-        the content of `study.json`, with "folder" and "failures".
-
-    Raises:
-        PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
-        Interrupted: the user stopped the study.
     """
     return FewShotStudy(config, methods, seeds).run(equal_compute, execution, console)
 
 
-class FewShotStudy(ScoreStudy[FewShotConfig]):
+class FewShotStudy(Study[FewShotConfig]):
     """A study of training by episodes; see `compare_few_shot`."""
 
     prefix: ClassVar[str] = "compare-few-shot"
@@ -73,28 +62,13 @@ class FewShotStudy(ScoreStudy[FewShotConfig]):
             for cell, (settings, run) in self.cells(config).items()
         ]
 
-    def collect(self) -> dict[str, Any]:
-        finished = {cell: results for cell, (_, results) in self.finished().items()}
-        found = {
-            cell: Scored(_scores(results), results["seconds"], results["work_images"], cell.length)
-            for cell, results in finished.items()
-        }
-        any_result = next(iter(finished.values()))
-        return {
-            "data": any_result["data"],
-            "backbone": any_result["backbone"],
-            "protocol": any_result["protocol"],
-            "metric": "accuracy",
-            "selection": any_result["selection"],
-            "rows": score_rows(self.plan, found),
-            "curves": self.curves(),
-        }
+    def done(self, results: Mapping[Cell, dict[str, Any]]) -> dict[Cell, Done]:
+        return {cell: Done.of(cell, found, scores_of(found)) for cell, found in results.items()}
 
 
-def _scores(results: dict[str, Any]) -> dict[str, float]:
-    """Return the default answer's accuracy and that of one view; they are the same where there is one view."""
-    figures = results["few_shot"]
-    return {"default": next(iter(figures.values()))["top1"], "single": figures["single"]["top1"]}
+def scores_of(results: Mapping[str, Any]) -> list[Score]:
+    """Return what a run reached in test episodes, by each inference."""
+    return [Score("few-shot", name, "top1", found["top1"]) for name, found in results["few_shot"].items()]
 
 
 def _train(config: FewShotConfig) -> str:

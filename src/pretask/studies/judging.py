@@ -14,6 +14,7 @@ from pretask.errors import PretaskError
 from pretask.evaluation.run import FEATURES, evaluate_run, uses_features
 from pretask.io.documents import read_sealed, write_sealed
 from pretask.methods import read_card
+from pretask.studies.rows import Score
 from pretask.training.run_folder import RunFolder
 
 Metric = Literal["top1", "balanced"]
@@ -107,29 +108,25 @@ class Asked:
         for fraction, source in self._tunings():
             tasks.train(self._fine_tuning(fraction, source))
 
-    def scores(self) -> tuple[dict[str, float], dict[str, str]]:
-        """Return the score and the protocol of each column, from disk."""
-        scores: dict[str, float] = {}
-        protocols: dict[str, str] = {}
-        for source in self._sources:
-            for name, score, protocol in self._read(source):
-                column = name if source is None else f"{name}, {Path(source).stem}"
-                scores[column], protocols[column] = score, protocol
-        return scores, protocols
+    def scores(self) -> list[tuple[Score, str]]:
+        """Return what was answered, each score with the full name of its protocol, from disk."""
+        return [answer for source in self._sources for answer in self._read(source)]
 
-    def _read(self, source: str | None) -> Iterator[tuple[str, float, str]]:
-        """Yield name, score and protocol of each answer on one data set."""
-        metric = self.judging.metric
+    def _read(self, source: str | None) -> Iterator[tuple[Score, str]]:
+        """Yield the answers on one data set."""
+        metric, data = self.judging.metric, "" if source is None else Path(source).stem
         found = self._probed(source)
         for name in self.judging.protocols:
             figures, protocol = found[name]["inferences"][FEATURES], found[name]["protocol"]
-            yield name, figures[metric], protocol
+            yield Score(name, FEATURES, metric, figures[metric], data), protocol
             if "fewer" in figures:
-                yield f"{name}-{figures['fewer']['k']}", figures["fewer"][metric], protocol
+                fewer = figures["fewer"]
+                yield Score(f"{name}-{fewer['k']}", FEATURES, metric, fewer[metric], data), protocol
         for fraction, of in self._tunings():
             if of == source:
                 results = RunFolder(self._tuned(fraction, of)).read_results()
-                yield f"{100 * fraction:.3g} % labels", head_score(results, metric), results["protocol"]
+                name = f"{100 * fraction:.3g} % labels"
+                yield head_score(results, name, metric, data), results["protocol"]
 
     @property
     def _sources(self) -> tuple[str | None, ...]:
@@ -172,6 +169,8 @@ def tuning_config(values: Mapping[str, Any], source: str = "the configuration") 
     return from_flat({"method": "baseline", **values}, source)
 
 
-def head_score(results: dict[str, Any], metric: Metric) -> float:
-    """Return the test figure of a training with labels, by its default inference."""
-    return float(results["inferences"][results["default_inference"]]["selected"]["test"][metric])
+def head_score(results: Mapping[str, Any], protocol: str, metric: Metric, data: str = "") -> Score:
+    """Return the test score of a training with labels, by its default inference."""
+    inference = results["default_inference"]
+    value = float(results["inferences"][inference]["selected"]["test"][metric])
+    return Score(protocol, inference, metric, value, data)

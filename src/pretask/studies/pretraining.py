@@ -15,8 +15,8 @@ from pretask.config.sections import PretrainConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.judging import Asked, Judging, head_score
 from pretask.studies.plan import Cell
-from pretask.studies.score_study import ScoreStudy
-from pretask.studies.scores import Extra, Scored, score_rows
+from pretask.studies.rows import Control, Done, Score
+from pretask.studies.study import Study
 from pretask.studies.trials import Trial
 from pretask.studies.variants import Variant
 from pretask.training.data import build_data
@@ -43,25 +43,15 @@ def compare_pretraining(
     execution: Execution = ONE_AT_A_TIME,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Run a study of pre-training, or go on with one that was stopped: what is on disk is read, not made again.
+    """Run a study of pre-training; all but `methods` and `judging` is as in `compare`.
+
+    What is on disk is read, not made again: another protocol may be asked for later.
 
     Args:
-        config: what all runs share; its method is replaced by each of `methods`, its seed is the first.
         methods: objectives, with settings of their own where wanted, as in "trimix:consistency_weight=0"; differences
             are to the first of them. "random" (the weights a run begins with) and "supervised" (a training with all
             labels, as `judging.tuning` has it, for as many epochs) are controls.
         judging: what every backbone is asked.
-        seeds: runs per method.
-        equal_compute: also give cheaper objectives the passes of the dearest one.
-        execution: where runs are made, and how many at a time.
-        console: for progress and the table.
-
-    Returns:
-        the content of `study.json`, with "folder" and "failures".
-
-    Raises:
-        PretaskError: a plan that cannot be run. Runs that fail do not stop the others.
-        Interrupted: the user stopped the study.
     """
     return PretrainingStudy(config, methods, judging, seeds).run(equal_compute, execution, console)
 
@@ -89,20 +79,23 @@ class Candidate:
         """Train it and ask it; return a line about it."""
         seconds = self.make()["seconds"]
         self.asked.answer()
-        told = ", ".join(f"{name} {100 * score:.2f} %" for name, score in self.scored()[0].scores.items())
+        told = ", ".join(f"{score.protocol} {100 * score.value:.2f} %" for score, _ in self.scores())
         return f"{told} ({seconds:.0f} s)"
 
-    def scored(self) -> tuple[Scored, dict[str, str]]:
-        """Return what it reached and cost, and the protocol of each column."""
+    def scores(self) -> list[tuple[Score, str]]:
+        """Return what it reached, each score with the full name of its protocol."""
         results = RunFolder(self.asked.folder).read_results()
-        scores, protocols = self.asked.scores()
-        if results["inferences"]:
-            scores["own head"] = head_score(results, self.asked.judging.metric)
-            protocols["own head"] = results["protocol"]
-        return Scored(scores, results["seconds"], results["work_images"], self.length), protocols
+        own = [head_score(results, "own head", self.asked.judging.metric)] if results["inferences"] else []
+        return [*self.asked.scores(), *((score, results["protocol"]) for score in own)]
+
+    def done(self) -> Done:
+        """Return what it reached and cost."""
+        results = RunFolder(self.asked.folder).read_results()
+        scores = [score for score, _ in self.scores()]
+        return Done(scores, self.length, results["work_images"], results["seconds"])
 
 
-class PretrainingStudy(ScoreStudy[PretrainConfig]):
+class PretrainingStudy(Study[PretrainConfig]):
     """A study of pre-training; see `compare_pretraining`."""
 
     prefix: ClassVar[str] = "compare-pretraining"
@@ -149,24 +142,29 @@ class PretrainingStudy(ScoreStudy[PretrainConfig]):
             for candidate in sorted(candidates, key=lambda candidate: candidate.asked.seed)
         ]
 
-    def collect(self) -> dict[str, Any]:
-        done = {cell: candidate.scored() for cell, candidate in self._runs.items() if candidate.finished}
-        known = {key: candidate.scored()[0] for key, candidate in self._beside.items() if candidate.finished}
-        extras = [
-            Extra(name, {seed: scored for (of, seed), scored in known.items() if of == name})
+    def done(self, results: Mapping[Cell, dict[str, Any]]) -> dict[Cell, Done]:
+        return {cell: candidate.done() for cell, candidate in self._runs.items() if candidate.finished}
+
+    def controls(self) -> list[Control]:
+        done = {key: candidate.done() for key, candidate in self._beside.items() if candidate.finished}
+        return [
+            Control(name, {seed: run for (of, seed), run in done.items() if of == name})
             for name in self._controls
         ]
-        any_result = next(iter(self.finished().values()))[1]
+
+    def facts(self, results: Mapping[Cell, dict[str, Any]]) -> dict[str, Any]:
+        asked = (*self._runs.values(), *self._beside.values())
         return {
-            "data": any_result["data"],
-            "backbone": any_result["backbone"],
-            "protocol": next(iter(done.values()))[1] if done else {},
-            "metric": {"top1": "top-1", "balanced": "balanced accuracy"}[self._judging.metric],
+            **super().facts(results),
+            "protocol": {
+                score.protocol: told
+                for candidate in asked
+                if candidate.finished
+                for score, told in candidate.scores()
+            },
             "tuning": {k: v for k, v in to_flat(self._judging.tuning).items() if k in TUNING_FACTS},
             "selection": "last",
             "validation": "Share of validation images whose 20 nearest training images name the right class.",
-            "rows": score_rows(self.plan, {cell: scored for cell, (scored, _) in done.items()}, extras),
-            "curves": self.curves(),
         }
 
     def _control(self, name: str, seed: int, config: PretrainConfig) -> Candidate:

@@ -11,19 +11,24 @@ from rich.console import Console
 
 from pretask.config.files import C, override
 from pretask.errors import PretaskError
-from pretask.io.documents import write_sealed
-from pretask.io.files import write_atomically
-from pretask.studies.decided import decide_precision
+from pretask.io.documents import read_json_object, write_sealed
+from pretask.io.files import write_atomically, write_json
+from pretask.reports import write_study_report
+from pretask.reports.curves import GATE, TASKS
+from pretask.reports.study_table import study_tables
+from pretask.reports.table import markdown_tables, print_tables
 from pretask.studies.execute import execute
 from pretask.studies.execution import Execution
 from pretask.studies.executors.base import create_executor
 from pretask.studies.plan import Cell, Plan, cell_config, check_seeds, make_plan
-from pretask.studies.summary import curve
-from pretask.studies.trials import LOCKS, Results, Trial
+from pretask.studies.rows import RUNS, Control, Done, rows_of, summarise, write_rows
+from pretask.studies.trials import LOCKS, Results, Trial, held
 from pretask.studies.variants import Variant, parse_variants
 from pretask.training.data import fix_version
-from pretask.training.device import hardware, resolve_device
+from pretask.training.device import hardware, resolve_device, resolve_precision
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
+
+DECIDED = "decided.json"
 
 
 class Study(ABC, Generic[C]):
@@ -81,13 +86,14 @@ class Study(ABC, Generic[C]):
         if console is not None:
             self._announce(trials, console)
         failures = execute(trials, executor, self.folder, console)
-        study = {**self._provenance(), **self.collect(), "failures": failures}
+        study = {**self._provenance(), **self._found(), "failures": failures}
+        tables = study_tables(study["rows"], study["reference"], study["selection"])
         if console is not None:
-            self.print_table(study, console)
+            print_tables(tables, console)
         write_sealed(self.folder / "study.json", study)
-        table = self.markdown(study)
-        write_atomically(self.folder / "table.md", lambda path: path.write_text(table))
-        report = self.write_report(study, self.folder / "report.html")
+        table = markdown_tables(tables)
+        write_atomically(self.folder / "table.md", lambda path: path.write_text(table, encoding="utf-8"))
+        report = write_study_report(study, self.folder / "report.html")
         if console is not None:
             console.print(f"report: {report}", highlight=False, soft_wrap=True)
         return {**study, "folder": str(self.folder)}
@@ -111,24 +117,17 @@ class Study(ABC, Generic[C]):
         """Return what there is to do under `config`; `plan` and `folder` are set."""
 
     @abstractmethod
-    def collect(self) -> dict[str, Any]:
-        """Return what the study found, from disk.
+    def done(self, results: Mapping[Cell, dict[str, Any]]) -> Mapping[Cell, Done]:
+        """Return the runs that are finished with all that is asked of them, from the `results.json` of each."""
 
-        Raises:
-            PretaskError: no run finished.
-        """
+    def controls(self) -> Sequence[Control]:
+        """Return what is compared beside the variants."""
+        return ()
 
-    @abstractmethod
-    def print_table(self, study: Mapping[str, Any], console: Console) -> None:
-        """Print what was found."""
-
-    @abstractmethod
-    def markdown(self, study: Mapping[str, Any]) -> str:
-        """Return the same in Markdown."""
-
-    @abstractmethod
-    def write_report(self, study: dict[str, Any], path: Path) -> Path:
-        """Write the same as a page; return where it is."""
+    def facts(self, results: Mapping[Cell, dict[str, Any]]) -> dict[str, Any]:
+        """Return what a report says of the study beyond its rows and curves."""
+        any_result = next(iter(results.values()))
+        return {key: any_result.get(key) for key in ("data", "backbone", "protocol", "selection")}
 
     def cells(self, config: C) -> dict[Cell, tuple[C, RunFolder]]:
         """Return the configuration and the run folder of each cell of the plan.
@@ -149,24 +148,25 @@ class Study(ABC, Generic[C]):
         """Return a trial of this study, see `Trial`; `folder` is set."""
         return Trial(name, self.folder / LOCKS / f"{name}.lock", results, work, tuple(folders))
 
-    def finished(self) -> dict[Cell, tuple[RunFolder, dict[str, Any]]]:
-        """Return the runs that have results, with these.
+    def _found(self) -> dict[str, Any]:
+        """Return what the study found, from disk; write its rows.
 
         Raises:
-            PretaskError: there is none.
+            PretaskError: no run finished.
         """
-        found = {cell: RunFolder(self.folder / cell.name) for cell in self.plan.cells()}
-        finished = {cell: (run, run.read_results()) for cell, run in found.items() if run.finished}
-        if not finished:
+        folders = {cell: RunFolder(self.folder / cell.name) for cell in self.plan.cells()}
+        results = {cell: run.read_results() for cell, run in folders.items() if run.finished}
+        rows = rows_of(self.plan, self.done(results), self.controls())
+        if not rows:
             raise PretaskError(f"no run of the study in {self.folder} finished: see the messages above")
-        return finished
-
-    def curves(self) -> list[dict[str, Any]]:
-        """Return the training curves of the runs that have results."""
-        return [
-            curve(cell, run.read_metrics(), self.plan.budgets(cell))
-            for cell, (run, _) in self.finished().items()
-        ]
+        write_rows(self.folder / RUNS, rows)
+        return {
+            **self.facts(results),
+            "rows": summarise(rows, self.plan.reference.name),
+            "curves": [
+                curve(cell, folders[cell].read_metrics(), self.plan.budgets(cell)) for cell in results
+            ],
+        }
 
     def _announce(self, trials: Sequence[Trial], console: Console) -> None:
         finished = sum(trial.finished for trial in trials)
@@ -192,3 +192,50 @@ def _with_threads(config: C, threads: int | None) -> C:
     if threads is None or config.session.threads is not None:
         return config
     return override(config, threads=threads)
+
+
+def decide_precision(config: C, execution: Execution, folder: Path) -> C:
+    """Return the configuration with its precision decided, as the first start of the study in `folder` did.
+
+    All runs of a study are made alike, whenever and by whomever they are begun: on a CPU a short timing decides,
+    which a busy machine may turn the other way from run to run. GPUs of one kind all decide alike; what the machines
+    of a cluster have is not known here, unless `--device cpu` is given: their runs decide for themselves.
+
+    Raises:
+        PretaskError: what was decided cannot be read or written.
+    """
+    session = config.session
+    if session.precision != "auto" or (execution.executor != "local" and session.device != "cpu"):
+        return config
+    device = resolve_device(session.device)
+    if device.type != "cpu":
+        return config
+    path = folder / DECIDED
+    with held(folder / LOCKS / f"{DECIDED}.lock", wait=True):
+        if not path.is_file():
+            write_json(path, {"precision": resolve_precision("auto", device)})
+        decided = read_json_object(path, f"delete {path}, and the study decides again")
+    return override(config, precision=str(decided.get("precision")))
+
+
+def curve(cell: Cell, records: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> dict[str, Any]:
+    """Return the training curves of one run, over epochs or steps as the cell's length is counted.
+
+    "gate" has each task's weights, where the method has a gate, "tasks" the accuracies of auxiliary heads; "budgets"
+    are those that the run belongs to.
+    """
+    validated = [r for r in records if r.get("validation")]
+    at = cell.unit.removesuffix("s")
+    gate, tasks = GATE.read(records), TASKS.read(records)
+    return {
+        "method": cell.method,
+        "seed": cell.seed,
+        "budgets": list(budgets),
+        "at": [r[at] for r in records],
+        "train_loss": [r["train"]["loss"] for r in records],
+        "train_accuracy": [r["train"].get("accuracy") for r in records],
+        "validation_at": [r[at] for r in validated],
+        "validation_top1": [next(iter(r["validation"].values()))["top1"] for r in validated],
+        **({"gate": gate} if gate else {}),
+        **({"tasks": tasks} if tasks else {}),
+    }

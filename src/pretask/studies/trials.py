@@ -17,6 +17,7 @@ from pretask.errors import Interrupted, PretaskError
 
 LOCKS = ".locks"
 """Folder of a study's locks, below the study's own."""
+MADE_ELSEWHERE = "made by another process"
 
 
 class Results(Protocol):
@@ -67,10 +68,11 @@ class Answer:
 
 
 def make(trial: Trial) -> Answer:
-    """Make a trial in this process, unless another one is at it; a finished one is read."""
+    """Make a trial in this process, unless another one is at it or has finished it meanwhile."""
     try:
         with held(trial.lock), without_bars():
-            return Answer("done", trial.work())
+            # Whoever had the lock before may have ended between the caller's look at the results and this one's lock.
+            return Answer("done", MADE_ELSEWHERE if trial.finished else trial.work())
     except Timeout:
         return Answer("busy")
     except Interrupted as stop:

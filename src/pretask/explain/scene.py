@@ -1,8 +1,8 @@
-"""The parts of an explanation, by name, and how they draw."""
+"""What is explained, the models and the images that are shown, and how its parts draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +15,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pretask.data import ImageData, LabelledImages
+from pretask.data import FileImages, ImageData, LabelledImages
+from pretask.data.images.containers import ImageStore
+from pretask.data.images.decode import UnreadableImageError
+from pretask.data.images.fitting import enough, fit
+from pretask.errors import PretaskError
 from pretask.evaluation.predictions import embed, split_images, split_loader
-from pretask.explain.chosen import Chosen, drawn_images, drawn_subset
-from pretask.explain.projections import Separation, separation
 from pretask.io.files import write_atomically
 from pretask.methods import Classifier, load_classifier, load_encoder
 from pretask.registry import Registry
@@ -53,6 +55,62 @@ def save(figure: Figure, path: Path) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class Chosen:
+    """Images to be looked at one by one.
+
+    Attributes:
+        pixels: [n, C, H, W] in [0, 1].
+        labels: the true class of each, None where unknown.
+        titles: what each is called.
+    """
+
+    pixels: Tensor
+    labels: tuple[int | None, ...]
+    titles: tuple[str, ...]
+
+
+def named_pictures(paths: Sequence[Path | str], channels: int, size: tuple[int, int]) -> Chosen:
+    """Return picture files at (height, width), with 1 or 3 channels.
+
+    Raises:
+        PretaskError: one of them cannot be read; the message names it.
+    """
+    files = FileImages(Path(), [str(path) for path in paths], channels)
+    try:
+        return _chosen(files, range(len(files)), [None] * len(files), size)
+    except UnreadableImageError as fault:
+        raise PretaskError(
+            f"cannot show {fault.what} ({fault.reason}): give picture files with --images"
+        ) from fault
+
+
+def drawn_images(images: LabelledImages, count: int, size: tuple[int, int], seed: int) -> Chosen:
+    """Return images of a split at (height, width), one of each class in turn until there are `count`."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
+    by_class: dict[int, list[int]] = {}
+    for row in order:
+        by_class.setdefault(int(images.labels[row]), []).append(row)
+    queues = [by_class[label] for label in sorted(by_class)]
+    turns = range(max(map(len, queues)))
+    rows = [queue[turn] for turn in turns for queue in queues if turn < len(queue)][:count]
+    return _chosen(images.images, rows, [int(images.labels[row]) for row in rows], size)
+
+
+def drawn_subset(images: LabelledImages, count: int, seed: int) -> LabelledImages:
+    """Return at most `count` images of a split, drawn uniformly, in the split's order."""
+    drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]
+    return images.subset(drawn.sort().values)
+
+
+def _chosen(
+    images: ImageStore, rows: Sequence[int], labels: Sequence[int | None], size: tuple[int, int]
+) -> Chosen:
+    pixels = [fit(images.read(row, enough(size)), size) for row in rows]
+    titles = tuple(images.describe(row) for row in rows)
+    return Chosen(torch.stack(pixels).float() / 255, tuple(labels), titles)
+
+
+@dataclass(frozen=True, eq=False)
 class Scene:
     """The models that are explained, and on what.
 
@@ -78,7 +136,7 @@ class Scene:
     pictures: Chosen | None = None
     inference: str | None = None
     _classifiers: dict[str, Classifier] = field(default_factory=dict)
-    _features: dict[str, tuple[Tensor, Separation]] = field(default_factory=dict)
+    _features: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -111,20 +169,19 @@ class Scene:
             self._classifiers[name] = load_classifier(self.models[name], self.inference).to(self.device)
         return self._classifiers[name]
 
-    def features(self, name: str) -> tuple[Tensor, Separation]:
-        """Return the features [n, D] that the model `name` has of the crowd, on the CPU, and how well classes part."""
+    def features(self, name: str) -> Tensor:
+        """Return the features [n, D] that the model `name` has of the crowd, on the CPU."""
         if name not in self._features:
             encoder = load_encoder(self.models[name]).to(self.device)
             size = self.data.image_size
             loader = split_loader(encoder, self.crowd, image_size=size, batch_size=256, device=self.device)
             with closing(loader):
-                values, labels = embed(encoder, loader)
-            self._features[name] = values, separation(values, labels)
+                self._features[name], _ = embed(encoder, loader)
         return self._features[name]
 
 
 Part = Callable[[Scene, Path], dict[str, Any]]
-"""Draws a scene into a file whose ending says the format, .png or .svg; returns figures by name, in JSON's types."""
+"""Draws a scene into a file whose ending says the format, .png or .svg; returns by name what it found, JSON-able."""
 
 PARTS: Registry[Part] = Registry("part of an explanation", "pretask.explain")
 """Parts by name, which is also what their file is called."""

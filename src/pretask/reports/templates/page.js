@@ -4,9 +4,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
   const value = (row, column) => {
+    if (row.cells[column].dataset.sort) return Number(row.cells[column].dataset.sort);
     const text = row.cells[column].textContent.trim().replaceAll("\u2212", "-").replaceAll(",", "");
-    const figure = Number.parseFloat(text.replace(/^[<+]\s*/, ""));
-    return Number.isNaN(figure) ? text.toLowerCase() : figure;
+    const number = Number.parseFloat(text.replace(/^[<+]\s*/, ""));
+    return Number.isNaN(number) ? text.toLowerCase() : number;
   };
   const compare = (a, b) => {
     if (typeof a === typeof b) return a < b ? -1 : a > b ? 1 : 0;

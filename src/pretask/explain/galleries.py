@@ -1,4 +1,4 @@
-"""Answers worth looking at: the surest right and wrong ones of each model, and where models disagree."""
+"""Galleries: answers worth looking at, and what pretexts do to the user's own images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from torch import Tensor
 
 from pretask.data.images.fitting import enough, fit
 from pretask.evaluation.predictions import predict, split_loader
-from pretask.explain.parts import CELL, PARTS, Scene, new_figure, save, show_image
+from pretask.explain.scene import CELL, PARTS, Scene, new_figure, save, show_image
+from pretask.io.documents import read_yaml
+from pretask.pretexts import Pretext, create_pretexts
+
+MOST_VIEWS = 8
+_Row = tuple[str, Sequence[tuple[Tensor, str]]]
+"""A row's title, its images [C, H, W], and what stands above each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +43,18 @@ def examples(scene: Scene, path: Path) -> dict[str, Any]:
     if len(probabilities) > 1:
         groups.append(_disagreements(scene, probabilities))
     groups = [group for group in groups if group.rows]
-    _draw(scene, path, groups)
-    images, names = scene.crowd, scene.class_names
+    images, names, size = scene.crowd, scene.class_names, scene.data.image_size
+    rows = []
+    for group in groups:
+        truths = [names[int(images.labels[row])] for row in group.rows]
+        pictures = [fit(images.images.read(row, enough(size)), size).float() / 255 for row in group.rows]
+        above = [
+            f"{truth}\n{words}".replace("\n", "\n→ ")
+            for truth, words in zip(truths, group.words, strict=True)
+        ]
+        rows.append((group.title, list(zip(pictures, above, strict=True))))
+    lines = 1 + max(len(words.splitlines()) for group in groups for words in group.words)
+    _draw(path, rows, scene.count, 0.13 * lines)
     return {
         "examples": [
             {
@@ -94,19 +110,48 @@ def _answer(scene: Scene, probabilities: Tensor) -> str:
     return f"{scene.class_names[best]} {100 * float(probabilities[best]):.0f} %"
 
 
-def _draw(scene: Scene, path: Path, groups: Sequence[_Group]) -> None:
-    images, size = scene.crowd, scene.data.image_size
-    lines = 1 + max(len(words.splitlines()) for group in groups for words in group.words)
-    figure = new_figure((scene.count + 0.8) * CELL, len(groups) * (CELL + 0.13 * lines))
-    axes = figure.subplots(len(groups), scene.count, squeeze=False)
-    for cells, group in zip(axes, groups, strict=True):
+@PARTS.register("pretexts")
+def pretext_views(scene: Scene, path: Path) -> dict[str, Any]:
+    """Draw an image under every pretext that the models were trained with; return "pretexts": the models of each.
+
+    Views beyond eight, and pretexts that change features instead of images, are named and not drawn. Where no model
+    had a pretext on images, nothing is drawn.
+    """
+    trained_with: dict[str, list[str]] = {}
+    for name, folder in scene.models.items():
+        for pretext in _pretexts(folder):
+            trained_with.setdefault(pretext, []).append(name)
+    known = create_pretexts(list(trained_with)) if trained_with else ()
+    drawn = [pretext for pretext in known if pretext.domain == "image"]
+    if drawn:
+        rows = [_views(scene, pretext) for pretext in drawn]
+        _draw(path, rows, max(len(views) for _, views in rows), 0.3)
+    return {"pretexts": trained_with}
+
+
+def _pretexts(folder: Path) -> Sequence[str]:
+    config = folder / "config.yaml"
+    if not config.is_file():
+        return ()
+    found: Sequence[str] = read_yaml(config).get("pretexts") or ()
+    return found
+
+
+def _views(scene: Scene, pretext: Pretext) -> _Row:
+    torch.manual_seed(scene.seed)  # of the place of a patch
+    views, names = pretext.views(scene.chosen.pixels[:1]), pretext.label_names()
+    more = f"\n{len(names)} views" if len(names) > MOST_VIEWS else ""
+    return f"{pretext.name}{more}", list(zip(views, names, strict=True))[:MOST_VIEWS]
+
+
+def _draw(path: Path, rows: Sequence[_Row], columns: int, room: float) -> None:
+    """Draw rows of pictures, `room` inches above each for its title."""
+    figure = new_figure((columns + 0.8) * CELL, len(rows) * (CELL + room))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for cells, (title, pictures) in zip(axes, rows, strict=True):
         for cell in cells:
             cell.set_axis_off()
-        for cell, row, words in zip(cells, group.rows, group.words, strict=False):
-            image = fit(images.images.read(row, enough(size)), size).float() / 255
-            told = words.replace("\n", "\n→ ")
-            show_image(cell, image, f"{scene.class_names[int(images.labels[row])]}\n→ {told}")
-        cells[0].text(
-            -0.08, 0.5, group.title, transform=cells[0].transAxes, ha="right", va="center", fontsize=8
-        )
+        for cell, (image, words) in zip(cells, pictures, strict=False):
+            show_image(cell, image, words)
+        cells[0].text(-0.08, 0.5, title, transform=cells[0].transAxes, ha="right", va="center", fontsize=8)
     save(figure, path)
