@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -33,6 +34,8 @@ _INSTEAD_OF = {
     "warmup_steps": "warmup_epochs",
     "checkpoint_steps": "checkpoint_seconds",
 }
+_MISSPELT = 0.85
+"""From this similarity on to a flag of every run, a flag is taken for that one misspelt, not for one of a part."""
 _HERE = {
     "__module__": __name__
 }  # classes of the standard library are values to cyclopts, not groups of flags
@@ -105,6 +108,7 @@ def bind_settings(tokens: Sequence[str]) -> None:
     always = section_keys(kind)
     known = {*always, "config", "recipe", "help", *defaults}
     strange = {name for name in typed if name not in known and name.removeprefix("no_") not in known}
+    strange = {name for name in strange if not get_close_matches(name, known, cutoff=_MISSPELT)}
     choices = {key for key, option in always.items() if option.named is not None} | {"methods"}
     asks = "help" in typed or "-h" in tokens
     options: dict[str, Option] = {}
