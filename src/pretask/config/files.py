@@ -114,7 +114,7 @@ def build_config(
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise _unknown_key(kind, str(key), known, source)
+            raise unknown_key(kind, str(key), known, source)
         if value is None and key not in section_keys(kind) and not known[key].takes_none:
             continue  # an option of a part that is left to the part
         checked[key] = known[key].read(value, f" in {source}")
@@ -137,7 +137,7 @@ def override(config: C, **values: Any) -> C:
         flat = {key: value for key, value in flat.items() if key in known or key in given}
     for key, value in given.items():
         if key not in known:
-            raise _unknown_key(kind, key, known, "the configuration")
+            raise unknown_key(kind, key, known, "the configuration")
         flat[key] = known[key].read(value)
     return _assembled(kind, flat)
 
@@ -277,15 +277,16 @@ def _spelled_out(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return spelled
 
 
-def _unknown_key(kind: type[Any], key: str, known: Mapping[str, Option], source: str) -> PretaskError:
+def unknown_key(kind: type[Any], key: str, known: Iterable[str], source: str) -> PretaskError:
+    """Return the error for a key that a configuration does not have; it names the parts that do, or the nearest key."""
     holders = [name for name, options in _all_parts(kind) if key in options]
-    if holders:
-        some = ", ".join(holders[:4]) + (", …" if len(holders) > 4 else "")
-        return PretaskError(
-            f"{key} in {source} is an option of {some}, which is not chosen: choose it, or leave out "
-            f"--{key.replace('_', '-')}"
-        )
-    return unknown_name(f"key in {source}", key, known)
+    if not holders:
+        return unknown_name(f"key in {source}", key, known)
+    some = ", ".join(holders[:4]) + (", …" if len(holders) > 4 else "")
+    return PretaskError(
+        f"{key} in {source} is an option of {some}, which is not chosen: choose it, or leave out "
+        f"--{key.replace('_', '-')}"
+    )
 
 
 def _of_its_parts(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
