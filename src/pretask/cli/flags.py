@@ -102,7 +102,7 @@ def bind_settings(tokens: Sequence[str]) -> None:
         return
     command, kind = _commands[tokens[0]]
     defaults: dict[str, Any] = command.__kwdefaults__ or {}
-    from pretask.config.files import section_keys, unknown_key
+    from pretask.config.files import not_chosen, section_keys
 
     typed = _typed(tokens[1:])
     always = section_keys(kind)
@@ -115,8 +115,9 @@ def bind_settings(tokens: Sequence[str]) -> None:
     pretexts = ""
     if strange or "config" in typed or "recipe" in typed or (asks and choices & set(typed)):
         options, pretexts = _options_of_parts(command, kind, typed, tokens[0])
-        for name in sorted(strange - set(options) - {f"no_{key}" for key in options}):
-            raise unknown_key(kind, name, {*known, *options}, "the flags")
+        for name in sorted({name.removeprefix("no_") for name in strange} - set(options)):
+            if (fault := not_chosen(kind, name, "the flags")) is not None:
+                raise fault
     flags = _flags(kind, options, pretexts)
     command.__annotations__["settings"] = flags
     command.__kwdefaults__ = {**defaults, "settings": flags()}

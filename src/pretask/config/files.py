@@ -279,9 +279,14 @@ def _spelled_out(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
 
 def unknown_key(kind: type[Any], key: str, known: Iterable[str], source: str) -> PretaskError:
     """Return the error for a key that a configuration does not have; it names the parts that do, or the nearest key."""
+    return not_chosen(kind, key, source) or unknown_name(f"key in {source}", key, known)
+
+
+def not_chosen(kind: type[Any], key: str, source: str) -> PretaskError | None:
+    """Return the error for an option of parts that are not chosen; None where no part has it."""
     holders = [name for name, options in _all_parts(kind) if key in options]
     if not holders:
-        return unknown_name(f"key in {source}", key, known)
+        return None
     some = ", ".join(holders[:4]) + (", …" if len(holders) > 4 else "")
     return PretaskError(
         f"{key} in {source} is an option of {some}, which is not chosen: choose it, or leave out "
