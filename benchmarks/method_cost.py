@@ -19,7 +19,7 @@ from pretask import MethodParts, create_backbone, create_method
 from pretask.backbones import Backbone
 from pretask.config.sections import OptimConfig
 from pretask.methods import Trainee
-from pretask.pretraining import ObjectiveParts, create_objective, get_strength, objective_names
+from pretask.pretraining import BASES, OBJECTIVES, ObjectiveParts, create_objective, get_strength
 from pretask.speed.ceilings import interleave, ratio
 from pretask.training.optim import make_optimizer
 
@@ -46,12 +46,11 @@ def stepper(
 def make(name: str, network: Backbone, layer: str | None) -> Trainee:
     """Return a method, or an objective of pre-training: "trimix" is over byol, "trimix:simsiam" over another base."""
     kind, _, base = name.partition(":")
-    if kind not in objective_names():
-        return create_method(
-            name, MethodParts(network, torch.full((10,), 100), (0.5,) * 3, (0.25,) * 3, layer=layer)
-        )
-    parts = ObjectiveParts(network, (0.5,) * 3, (0.25,) * 3, get_strength("small"), base=base or "byol")
-    objective = create_objective(kind, parts)
+    if kind not in OBJECTIVES.names():
+        parts = MethodParts(network, torch.full((10,), 100), (0.5,) * 3, (0.25,) * 3)
+        return create_method(name, parts, **({} if layer is None else {"layer": layer}))
+    views = ObjectiveParts(network, (0.5,) * 3, (0.25,) * 3, get_strength("small"))
+    objective = create_objective(kind, views, **({} if kind in BASES.names() else {"base": base or "byol"}))
     objective.augment = torch.nn.Identity()
     return objective
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretask.cli.main import main
+from pretask.cli.flags import bind_settings
+from pretask.cli.main import app, main
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,13 @@ class CommandLine:
         assert answer.code == 0, answer.err
         assert answer.err == ""
         return answer.out
+
+
+def parsed(tokens: Sequence[str]) -> inspect.BoundArguments:
+    """Return what a command would be called with; nothing is run."""
+    bind_settings(tokens)
+    _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    return bound
 
 
 def tiny(**changes: object) -> list[str]:

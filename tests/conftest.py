@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pretask.config.sections import RunConfig
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -18,3 +23,19 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images at {folder}; set PRETASK_TEST_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[..., RunConfig]:
+    """Makes configurations whose runs go to the test's own folder."""
+
+    from pretask.config.files import from_flat
+
+    def make(**values: Any) -> RunConfig:
+        small = {
+            "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 2, "batch_size": 16, "threads": 1,
+            "device": "cpu", "runs": str(tmp_path), "name": "run",
+        }  # fmt: skip
+        return from_flat({**small, **values})
+
+    return make

@@ -14,11 +14,8 @@ import yaml
 from command_line import untrained_run
 from malformed_data import Kind, npz, parquet, pictures
 from mutations import cut_short, damaged, damaged_once, deep_json, odd
-from pretask.config.episodes import FewShotConfig
 from pretask.config.files import load_any_config, save_config
-from pretask.config.pretraining import PretrainConfig
-from pretask.config.ranges import check_ranges
-from pretask.config.sections import RunConfig
+from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.io.documents import read_sealed, write_sealed
 from pretask.methods import load_classifier
 from pretask.training.checkpoint import Checkpoints, save_tree
@@ -47,14 +44,8 @@ def _settings(place: Path) -> Kind:
         files[f"{type(config).__name__}.yaml"] = path.read_bytes()
     files["typed.yaml"] = b"# mine\ndata: photos\nlr: 1e-3\npretexts: [rotation]\nmilestones: [0.5, 0.75]\n"
 
-    def read(path: Path) -> Any:
-        config = load_any_config(path)
-        check_ranges(config)
-        return config
-
-    return Kind(
-        "settings", files, read, (damaged, cut_short, _odd_yaml, _hostile_yaml), parts=("typed.yaml",)
-    )
+    spoil = (damaged, cut_short, _odd_yaml, _hostile_yaml)
+    return Kind("settings", files, load_any_config, spoil, parts=("typed.yaml",))
 
 
 def _odd_yaml(content: bytes, draw: Random) -> bytes:

@@ -225,18 +225,22 @@ def options_of(part: Callable[..., Any]) -> dict[str, Option]:
 def checking(part: T) -> T:
     """Return a part that refuses options out of range when it is called, however they reach it.
 
-    Of a class the constructor is replaced; a function is wrapped.
+    Of a class the constructor is replaced, also one that it inherits; a function is wrapped.
     """
-    function: Any = vars(part).get("__init__") if isinstance(part, type) else part
-    if not isinstance(function, types.FunctionType) or not (options := _declared(function)):
+    function: Any = part.__init__ if isinstance(part, type) else part  # type: ignore[misc]
+    if not isinstance(function, types.FunctionType):
+        return part
+    options = options_of(cast(Callable[..., Any], part))
+    if not options:
         return part
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def checked(*arguments: Any, **named: Any) -> Any:
-        for name, value in signature.bind_partial(*arguments, **named).arguments.items():
-            if name in options and (allowed := options[name].refusal(value)) is not None:
-                raise PretaskError(f"{name} = {_short(value)} is not possible: give {allowed}")
+        given = {**signature.bind_partial(*arguments, **named).arguments, **named}
+        for name, option in options.items():
+            if name in given and (allowed := option.refusal(given[name])) is not None:
+                raise PretaskError(f"{name} = {_short(given[name])} is not possible: give {allowed}")
         return function(*arguments, **named)
 
     if isinstance(part, type):
@@ -320,12 +324,35 @@ def _key(word: str) -> str:
     return word.partition("=")[0].replace("-", "_")
 
 
+def spell_out(known: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with options that stand beside the name of a part, as in "gssl:gate=frozen", as values too.
+
+    Raises:
+        PretaskError: see `read_spec`; or such an option is a value already, and another.
+    """
+    spelled = dict(values)
+    for key, value in values.items():
+        option = known.get(key)
+        if option is None or option.named is None or option.several:
+            continue
+        if isinstance(value, str) and ":" in value:
+            spelled[key], own = option.named.find().read(value)
+            for name, written in own.items():
+                if values.get(name, written) not in (None, written):
+                    raise PretaskError(
+                        f"{name} is given twice, as {_short(written)} in {key} = {_short(value)} and as "
+                        f"{_short(values[name])}: keep one of them"
+                    )
+            spelled.update(own)
+    return spelled
+
+
 def write_spec(name: str, options: Mapping[str, Option], values: Mapping[str, Any]) -> str:
     """Return "NAME:key=value" with those of `values` that are options and differ from the defaults."""
     told = [
         f"{key}={option.written(values[key])}"
         for key, option in options.items()
-        if key in values and values[key] != option.default and values[key] is not None
+        if key in values and values[key] != option.default
     ]
     return ":".join([name, *told])
 

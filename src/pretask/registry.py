@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from pretask.errors import unknown_name
-from pretask.options import Option, checking, options_of, read_spec, write_spec
+from pretask.options import Option, checking, options_of, read_spec, spell_out, write_spec
 
 T = TypeVar("T")
 
@@ -89,14 +89,16 @@ class Registry(Generic[T]):
         """Return name and options of "NAME:key=value", with those given `beside` it; see `read_spec`.
 
         Raises:
-            PretaskError: see `read_spec`; an option beside it that the part does not have.
+            PretaskError: see `read_spec`; an option beside it that the part does not have, or a value that is not
+                allowed.
         """
         name, values = read_spec(spec, self.options, self.kind)
-        values.update(beside or {})
-        known = self.all_options(name, values)
-        for key in beside or ():
+        others = spell_out(self.options(name), beside or {})
+        known = self.all_options(name, {**values, **others})
+        for key, value in others.items():
             if key not in known:
                 raise unknown_name(f"option of {self.kind} {name}", key, known)
+            values[key] = known[key].read(value)
         return name, values
 
     def create(self, spec: str, *arguments: Any, **options: Any) -> Any:

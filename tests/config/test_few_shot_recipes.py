@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pretask.config.episodes import FewShotConfig
 
-from pretask.cli import main as cli
+from command_line import parsed
 from pretask.config.files import build_config
 from pretask.config.recipes import read_recipe, recipe_names, recipe_text
+from pretask.config.sections import FewShotConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.data.splits.classes import ClassSplit
 from pretask.tasks import Episodes
@@ -57,7 +57,7 @@ def test_header_tells_command_target_difference_and_source(name: str) -> None:
     for shots, more in ((1, ""), (5, " --shots 5")):
         command = f"pretask few-shot --recipe {name}{more} --name {shots}-shot-seed0"
         assert any(line.endswith(f": {command}") for line in lines)
-        cli.app.parse_args(command.split()[1:], exit_on_error=False, print_error=False)
+        parsed(command.split()[1:])
     assert any(line.startswith("# target, second-hand, not verified: ") for line in lines)
     assert "# different from the paper:" in lines
     assert any(line.startswith("# source: ") for line in lines)

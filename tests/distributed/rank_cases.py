@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pretask.backbones import create_backbone
 from pretask.losses import LOSSES, create_loss
-from pretask.methods import GATES, METHODS, GateOptions, Method, MethodParts, create_method
+from pretask.methods import GATES, METHODS, Method, MethodParts, create_method
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.methods.controls import FeatureDropout
 from pretask.methods.fixmatch import FixMatch
@@ -15,9 +15,10 @@ from pretask.methods.joint_labels import DistilledJointLabels
 from pretask.methods.multi_view import MultiViewMethod
 
 CASES = [
-    *METHODS.names(), "fixmatch+sla-sd", *(f"gssl:{gate}" for gate in GATES),
+    *METHODS.names(), "fixmatch+sla-sd", *(f"gssl:{gate}" for gate in GATES.names()),
     *(f"baseline:{loss}" for loss in LOSSES.names()),
 ]  # fmt: skip
+OF_FIXMATCH = {"unlabelled_ratio": 1, "pseudo_threshold": 0.0, "align_guesses": True}
 
 
 def build(case: str, first: int = 0) -> Method:
@@ -29,13 +30,12 @@ def build(case: str, first: int = 0) -> Method:
         class_counts=torch.tensor([9, 5, 2]),
         mean=(0.3,) * 3,
         std=(0.2,) * 3,
-        gate=GateOptions(more if name == "gssl" and more else "learned", (1.0, 2.0, 3.0)),
         make_loss=create_loss(more if more in LOSSES.names() else "cross_entropy"),
-        unlabelled_ratio=1,
-        pseudo_threshold=0.0,
-        align_guesses=True,
     )
-    method = create_method(name, parts).double()
+    options = dict(OF_FIXMATCH) if name.startswith("fixmatch") else {}
+    if name == "gssl" and more:
+        options["gate"] = "fixed:gate_weights=1,2,3" if more == "fixed" else more
+    method = create_method(name, parts, **options).double()
     if isinstance(method, FixMatch):
         method.strong = nn.Identity()
     if isinstance(method, AuxiliaryTasks):

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from pretask.config.pretraining import PretrainConfig
 from rank_cases import CASES, batch, build, rows_of
 from torch import nn
 
 from pretask.backbones import create_backbone
 from pretask.config.files import build_config, override
-from pretask.config.sections import RunConfig, SessionConfig
+from pretask.config.sections import PretrainConfig, RunConfig, SessionConfig
 from pretask.distributed.processes import share_batch_statistics
 from pretask.distributed.sharding import blocks, gathered, shard_weights
 from pretask.errors import PretaskError

@@ -8,7 +8,7 @@ import literal_losses as literal
 import pytest
 import torch
 
-from pretask.losses import CrossEntropy, Distillation, LossOptions
+from pretask.losses import CrossEntropy, Distillation
 
 COUNTS = torch.tensor([3, 2, 1])
 
@@ -16,7 +16,7 @@ COUNTS = torch.tensor([3, 2, 1])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy(smoothing):
     logits = torch.tensor([[1.0, -0.5, 0.3], [0.0, 2.0, -1.0]], dtype=torch.float64)
-    loss = CrossEntropy(COUNTS, LossOptions(label_smoothing=smoothing))
+    loss = CrossEntropy(COUNTS, label_smoothing=smoothing)
     hard = loss(logits, torch.tensor([2, 0]))
     expected = [
         literal.cross_entropy(logits[0].tolist(), [0, 0, 1], smoothing),

@@ -6,7 +6,7 @@ import literal_losses as literal
 import pytest
 import torch
 
-from pretask.losses import CrossEntropy, Focal, LossOptions
+from pretask.losses import CrossEntropy, Focal
 
 COUNTS = torch.tensor([3, 2, 1])
 LOGITS = torch.tensor([[1.0, -0.5, 0.3], [0.0, 2.0, -1.0]], dtype=torch.float64)
@@ -17,7 +17,7 @@ SOFT = [[0.2, 0.3, 0.5], [0.0, 1.0, 0.0]]
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
 def test_loss(gamma, smoothing):
-    loss = Focal(COUNTS, LossOptions(focal_gamma=gamma, label_smoothing=smoothing))
+    loss = Focal(COUNTS, focal_gamma=gamma, label_smoothing=smoothing)
     hard = loss(LOGITS, torch.tensor([2, 0]))
     soft = loss(LOGITS, torch.tensor(SOFT, dtype=torch.float64))
     for got, targets in ((hard, ONE_HOT), (soft, SOFT)):
@@ -36,8 +36,8 @@ def test_one_sample_by_hand():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_gamma_zero_is_cross_entropy(smoothing):
-    focal = Focal(COUNTS, LossOptions(focal_gamma=0.0, label_smoothing=smoothing))
-    plain = CrossEntropy(COUNTS, LossOptions(label_smoothing=smoothing))
+    focal = Focal(COUNTS, focal_gamma=0.0, label_smoothing=smoothing)
+    plain = CrossEntropy(COUNTS, label_smoothing=smoothing)
     for targets in (torch.tensor([2, 0]), torch.tensor(SOFT, dtype=torch.float64)):
         torch.testing.assert_close(focal(LOGITS, targets), plain(LOGITS, targets))
 
@@ -46,7 +46,7 @@ def test_gamma_zero_is_cross_entropy(smoothing):
 @pytest.mark.parametrize("label", [0, 1])
 def test_sure_predictions_have_finite_gradients(gamma, label):
     logits = torch.tensor([[200.0, 0.0, -200.0]], requires_grad=True)
-    Focal(COUNTS, LossOptions(focal_gamma=gamma))(logits, torch.tensor([label])).sum().backward()
+    Focal(COUNTS, focal_gamma=gamma)(logits, torch.tensor([label])).sum().backward()
     assert logits.grad.isfinite().all()
     if label == 1:  # wrong and sure: as cross-entropy
         assert logits.grad[0].tolist() == pytest.approx([1.0, -1.0, 0.0])

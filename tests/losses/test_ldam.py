@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pretask.errors import PretaskError
-from pretask.losses import LDAM, LossOptions
+from pretask.losses import LDAM
 
 COUNTS = torch.tensor([10_000, 625, 16, 1])  # n^(-1/4) = 1/10, 1/5, 1/2, 1
 MARGINS = [0.05, 0.1, 0.25, 0.5]
@@ -16,7 +16,7 @@ MARGINS = [0.05, 0.1, 0.25, 0.5]
 def test_margins_by_hand():
     assert LDAM(COUNTS).margins.tolist() == pytest.approx(MARGINS)
     # 256, 81, 16: n^(-1/4) = 1/4, 1/3, 1/2; the largest becomes 0.3, so C = 0.6.
-    some = LDAM(torch.tensor([256, 81, 16]), LossOptions(ldam_margin=0.3))
+    some = LDAM(torch.tensor([256, 81, 16]), ldam_margin=0.3)
     assert some.margins.tolist() == pytest.approx([0.15, 0.2, 0.3])
 
 
@@ -29,7 +29,7 @@ def test_joint_labels_have_the_margin_of_their_class():
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_loss(scale, smoothing):
-    loss = LDAM(COUNTS, LossOptions(ldam_scale=scale, label_smoothing=smoothing))
+    loss = LDAM(COUNTS, ldam_scale=scale, label_smoothing=smoothing)
     cosines = torch.tensor([[0.9, -0.5, 0.3, 0.1], [0.0, 0.2, -0.1, 0.3]], dtype=torch.float64)
     logits = scale * cosines
     hard = loss(logits, torch.tensor([0, 3]))
@@ -51,7 +51,7 @@ def test_one_sample_by_hand():
 
 
 def test_it_asks_for_a_normalised_head():
-    assert LDAM(COUNTS, LossOptions(ldam_scale=20.0)).logit_scale == 20.0
+    assert LDAM(COUNTS, ldam_scale=20.0).logit_scale == 20.0
 
 
 def test_margins_are_not_lost_in_half_precision():

@@ -7,7 +7,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from pretask.errors import PretaskError
-from pretask.losses import CrossEntropy, LossOptions, Reweighted, create_loss
+from pretask.losses import CrossEntropy, Reweighted, create_loss
 from pretask.losses.reweighting import class_weights
 
 COUNTS = torch.tensor([3, 2, 1])
@@ -99,8 +99,9 @@ def test_the_loss_inside_is_told_the_progress_and_asks_for_its_head():
     outside.set_progress(0.6)
     assert inside.active and not outside.active
     assert outside.logit_scale is None
-    options = LossOptions(ldam_scale=12.0, class_weights="inverse")
-    assert create_loss("ldam", options)(COUNTS).logit_scale == 12.0
+    weighted = create_loss("ldam", ldam_scale=12.0, class_weights="inverse")(COUNTS)
+    assert isinstance(weighted, Reweighted)
+    assert weighted.logit_scale == 12.0
 
 
 def test_a_compiled_step_follows_the_switch_without_another_compilation():
@@ -128,7 +129,14 @@ def test_a_class_without_images_is_refused():
     assert Reweighted(CrossEntropy(counts), counts, "none").weights.tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("bad", [{"kind": "inverted"}, {"start": 1.1}, {"beta": 1.0}])
-def test_settings_out_of_range_are_refused(bad):
-    with pytest.raises(PretaskError):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"kind": "inverted"}, "unknown kind of class weights 'inverted'; did you mean 'inverse'"),
+        ({"start": 1.1}, "start = 1.1 is not possible: give a number from 0 to 1"),
+        ({"beta": 1.0}, "beta = 1.0 is not possible: give a number 0 or more and below 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(bad, message):
+    with pytest.raises(PretaskError, match=message):
         reweighted(**bad)

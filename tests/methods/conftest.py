@@ -38,9 +38,8 @@ def build() -> Callable[..., Method]:
             mean=(0.5, 0.4, 0.3),
             std=(0.2, 0.3, 0.25),
             pretexts=create_pretexts(pretext),
-            **options,
         )
-        return create_method(name, parts).double()
+        return create_method(name, parts, **options).double()
 
     return make
 

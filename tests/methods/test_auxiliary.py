@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from pretask.backbones import create_backbone
 from pretask.errors import PretaskError
-from pretask.losses import CosineLinear, LossOptions, create_loss
-from pretask.methods import GATES, GateOptions, Method, MethodParts, create_method
+from pretask.losses import CosineLinear, create_loss
+from pretask.methods import GATES, Method, MethodParts, create_method
 from pretask.methods.gate import create_gate, gradient_cosines
 from pretask.pretexts import create_pretexts
 
@@ -24,17 +24,14 @@ PRESETS = {
     "gssl-perm": ["lorot-e", "patch-color"],
     "gssl-ungated": ["lorot-e", "patch-flip", "patch-color"],
 }
-WEIGHTS = (1.0, 2.0, 5.0)
 
 
-def make(name: str = "gssl", gate: str = "learned", **parts) -> Method:
+def make(name: str = "gssl", pretexts=(), loss: str = "cross_entropy", **options) -> Method:
     torch.manual_seed(0)
-    options = GateOptions(gate, WEIGHTS if gate == "fixed" else ())
     network = create_backbone("resnet8", image_size=(8, 8))
     mean, std = (0.5,) * 3, (0.2,) * 3
-    return create_method(
-        name, MethodParts(network, torch.tensor([5, 3, 2]), mean, std, gate=options, **parts)
-    ).double()
+    parts = MethodParts(network, torch.tensor([5, 3, 2]), mean, std, pretexts, create_loss(loss))
+    return create_method(name, parts, **options).double()
 
 
 @pytest.fixture
@@ -51,12 +48,12 @@ def test_presets_have_their_tasks_and_cost_one_pass(name: str, tasks: list[str])
     assert (method.views_per_image, method.passes_per_image, method.inferences) == (1, 1.0, ("single",))
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", GATES.names())
 @pytest.mark.parametrize("weight", [0.1, 0.7])
 def test_loss_is_the_equation(batch, gate: str, weight: float) -> None:
     """L + λ·Σ g_t·CE_t with Σ g_t = 1, whatever the gate."""
     images, labels = batch
-    method = make(gate=gate, pretext_weight=weight)
+    method = make(gate="fixed:gate_weights=1,2,5" if gate == "fixed" else gate, pretext_weight=weight)
     torch.manual_seed(5)
     parts = method(images, labels)
     torch.manual_seed(5)
@@ -98,9 +95,8 @@ def test_frozen_gate_leaves_the_features_gradient_alone(batch) -> None:
     parts = frozen(*batch)
     parts["loss"].backward()
     fixed = make(gate="frozen")
-    fixed.gate = create_gate(
-        64, 3, GateOptions("fixed", tuple(float(parts[f"gate_{n}"]) for n in frozen.names))
-    )
+    weights = tuple(float(parts[f"gate_{name}"]) for name in frozen.names)
+    fixed.gate = create_gate("fixed", 64, 3, gate_weights=weights)
     torch.manual_seed(5)
     fixed(*batch)["loss"].backward()
     for a, b in zip(frozen.backbone.parameters(), fixed.backbone.parameters(), strict=True):
@@ -121,7 +117,7 @@ def test_a_learned_gate_moves_to_the_task_with_the_smallest_loss(batch) -> None:
 
 
 def test_normalised_gate_keeps_a_floor(batch) -> None:
-    gate = create_gate(4, 3, GateOptions("normalised", floor=0.3))
+    gate = create_gate("normalised", 4, 3, gate_floor=0.3)
     with torch.no_grad():
         gate.linear.bias.copy_(torch.tensor([50.0, 0.0, 0.0]))
     weights = gate(torch.zeros(2, 4), lambda at: [])
@@ -141,7 +137,7 @@ def test_aligned_gate_follows_the_cosines(batch) -> None:
 
     features = torch.randn(5, 2, requires_grad=True)
     torch.testing.assert_close(gradient_cosines(features, losses), torch.tensor([1.0, -1.0, 0.0]))
-    gate = create_gate(2, 3, GateOptions("aligned", temperature=0.5, momentum=0.5))
+    gate = create_gate("aligned", 2, 3, gate_temperature=0.5, gate_momentum=0.5)
     first = gate(features, losses)
     torch.testing.assert_close(first, (torch.tensor([0.5, -0.5, 0.0]) / 0.5).softmax(0))
     assert features.grad is None
@@ -178,7 +174,7 @@ def test_feature_and_whole_image_tasks_take_part(batch) -> None:
 
 @pytest.mark.parametrize(("scale", "expected"), [(None, 30.0), (1.0, 1.0)])
 def test_pretext_heads_are_cosine_under_ldam(batch, scale: float | None, expected: float) -> None:
-    method = make("gssl", make_loss=create_loss("ldam", LossOptions()), pretext_scale=scale)
+    method = make("gssl", loss="ldam", pretext_scale=scale)
     assert isinstance(method.head, CosineLinear)
     assert all(isinstance(head, CosineLinear) for head in method.task_heads)
     assert [float(head.scale) for head in method.task_heads] == [expected] * 3
@@ -194,6 +190,6 @@ def test_clean_images_and_the_class_head_answer(batch) -> None:
 
 def test_faults_tell_the_remedy() -> None:
     with pytest.raises(PretaskError, match=r"needs 3 weights .*type --gate-weights 1 1 1"):
-        create_gate(4, 3, GateOptions("fixed", (1.0, 2.0)))
+        create_gate("fixed", 4, 3, gate_weights=(1.0, 2.0))
     with pytest.raises(PretaskError, match="did you mean 'learned'"):
-        create_gate(4, 3, GateOptions("lerned"))  # type: ignore[arg-type]
+        create_gate("lerned", 4, 3)

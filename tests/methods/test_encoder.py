@@ -185,8 +185,8 @@ def test_faults_tell_the_remedy() -> None:
 @pytest.mark.parametrize("name", ["ssfe", "sla+ssfe"])
 def test_compiles_without_graph_breaks(images: Tensor, name: str, layer: str | None) -> None:
     torch._dynamo.reset()
-    parts = MethodParts(network(), torch.tensor([2, 2]), (0.5,) * 3, (0.2,) * 3, layer=layer)
-    method = create_method(name, parts).eval()
+    parts = MethodParts(network(), torch.tensor([2, 2]), (0.5,) * 3, (0.2,) * 3)
+    method = create_method(name, parts, layer=layer).eval()
     labels = torch.tensor([0, 1, 1])
     expected = method(images, labels)["loss"]
     compiled = torch.compile(method, backend="eager", fullgraph=True)

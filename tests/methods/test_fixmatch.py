@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -13,6 +15,7 @@ from pretask.errors import PretaskError
 from pretask.methods import METHODS, MethodParts, create_method
 from pretask.methods.fixmatch import DistributionAlignment, FixMatch, StrongViews
 
+OWN = {"unlabelled_ratio": 3, "pseudo_threshold": 0.4}
 OVER = ("fixmatch", "fixmatch+gssl", "fixmatch+sla", "fixmatch+sla-sd", "fixmatch+ssfe")
 
 
@@ -23,9 +26,8 @@ def make(name: str = "fixmatch", **more):
         class_counts=torch.tensor([4, 4, 4]),
         mean=(0.3,) * 3,
         std=(0.2,) * 3,
-        **{"unlabelled_ratio": 3, "pseudo_threshold": 0.4, **more},
     )
-    return create_method(name, parts)
+    return create_method(name, parts, **({**OWN, **more} if name.startswith("fixmatch") else more))
 
 
 def batch(labelled: int = 4, ratio: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -134,9 +136,16 @@ def test_names_and_faults() -> None:
     assert METHODS.get("fixmatch+sla") is METHODS.get("fixmatch+sla") and "fixmatch" in METHODS.names()
     with pytest.raises(PretaskError, match="did you mean 'sla'"):
         METHODS.get("fixmatch+slaa")
+    parts = MethodParts(
+        create_backbone("resnet8", image_size=(8, 8)), torch.tensor([4, 4]), (0.3,) * 3, (0.2,) * 3
+    )
     for options in ({"pseudo_threshold": 1.2}, {"unlabelled_ratio": 0}, {"unlabelled_weight": -1.0}):
-        with pytest.raises(PretaskError, match="is not possible"):
-            make(**options)
+        (name, value), *_ = options.items()
+        for build in (partial(create_method, "fixmatch"), partial(create_method, "fixmatch+sla-sd")):
+            with pytest.raises(PretaskError, match=f"^{name} = {value} is not possible: type --{name[:6]}"):
+                build(parts, **options)
+        with pytest.raises(PretaskError, match=f"^{name} = {value} is not possible: give a number"):
+            METHODS.get("fixmatch")(parts, **options)
 
 
 def images_of(count: int, labels: torch.Tensor | None = None) -> LabelledImages:

@@ -163,10 +163,10 @@ def test_classifiers_with_masks_and_normalised_heads_answer_as_before(
         mean=(0.3,) * 3,
         std=(0.2,) * 3,
         pretexts=create_pretexts(own[name]) if name in own else (),
-        layer="blocks.1" if name == "ssfe-sd" else None,
         make_loss=create_loss(loss),
     )
-    method = create_method(name, parts).eval()
+    options = {"layer": "blocks.1"} if name == "ssfe-sd" else {}
+    method = create_method(name, parts, **options).eval()
     card = ModelCard(
         "resnet8", (8, 8), 3, ("a", "b", "c"), (0.3,) * 3, (0.2,) * 3, name, method.inferences[0]
     )

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pretask.backbones import Backbone, BackboneFacts, create_backbone
-from pretask.pretraining import HeadOptions, Objective, ObjectiveParts, create_objective, get_strength
+from pretask.pretraining import BASES, Objective, ObjectiveParts, create_objective, get_strength
 
 
 class OneLayer(Backbone):
@@ -25,22 +25,21 @@ class OneLayer(Backbone):
         return self.layers(x)
 
 
-def make(name: str, *, plain_views: bool = True, size: int = 8, tiny: bool = False, **parts) -> Objective:
+def make(
+    name: str, *, plain_views: bool = True, tiny: bool = False, base: str = "byol", **options
+) -> Objective:
     """Make an objective in double precision on images of 8x8, over byol, without random views unless asked for."""
     torch.manual_seed(0)
-    parts.setdefault("base", "byol")
-    heads = parts.pop("heads", HeadOptions(hidden=16, size=size))
-    objective = create_objective(
-        name,
-        ObjectiveParts(
-            backbone=OneLayer() if tiny else create_backbone("resnet8", image_size=(8, 8)),
-            mean=(0.3,) * 3,
-            std=(0.2,) * 3,
-            strength=get_strength("small"),
-            heads=heads,
-            **parts,
-        ),
+    options = {"hidden_size": 16, "embedding_size": 8, **options}
+    if name not in BASES.names():
+        options["base"] = base
+    parts = ObjectiveParts(
+        backbone=OneLayer() if tiny else create_backbone("resnet8", image_size=(8, 8)),
+        mean=(0.3,) * 3,
+        std=(0.2,) * 3,
+        strength=get_strength("small"),
     )
+    objective = create_objective(name, parts, **options)
     if plain_views:
         objective.augment = nn.Identity()
     return objective.double().train()

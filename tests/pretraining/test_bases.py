@@ -10,7 +10,7 @@ import torch
 from small_objectives import images, make
 from torch import nn
 
-from pretask.pretraining.bases import HeadOptions, create_base
+from pretask.pretraining.bases import create_base
 from pretask.pretraining.embedding import Embedding
 from pretask.pretraining.objective import MovingAverage
 
@@ -77,7 +77,7 @@ def vicreg(a: Embedding, b: Embedding) -> float:
 
 @pytest.mark.parametrize("formula", [byol, simsiam, simclr, barlow, vicreg], ids=lambda f: f.__name__)
 def test_the_loss_is_the_published_formula(formula) -> None:
-    base = create_base(formula.__name__, num_features=6, options=HeadOptions(hidden=8, size=D))
+    base = create_base(formula.__name__, num_features=6, hidden_size=8, embedding_size=D)
     a, b = embedding(1), embedding(2)
     assert base.pair(a, b).item() == pytest.approx(formula(a, b), rel=1e-5)
     assert base.pair(b, a).item() == pytest.approx(formula(a, b), rel=1e-5)
@@ -91,9 +91,9 @@ def test_only_bases_that_predict_have_a_predictor() -> None:
         ("barlow", False),
         ("vicreg", False),
     ):
-        base = create_base(name, 6, HeadOptions(8, D))
+        base = create_base(name, 6, hidden_size=8, embedding_size=D)
         assert base.predicts is predicts is (not isinstance(base.predictor, nn.Identity)), name
-    robbed = create_base("byol", 6, HeadOptions(8, D, predictor=False))
+    robbed = create_base("byol:predictor=no", 6, hidden_size=8, embedding_size=D)
     assert isinstance(robbed.predictor, nn.Identity)
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -21,7 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from pretask.distributed.gathering import gather_over_ranks
 from pretask.distributed.processes import share_batch_statistics
 from pretask.errors import PretaskError
-from pretask.pretraining import BASES, OBJECTIVES, Objective, TriMixOptions, default_base, objective_names
+from pretask.options import options_of
+from pretask.pretraining import BASES, OBJECTIVES, Objective
 from pretask.pretraining.mixing import Shares, draw_shares
 from ranks import check_equal_on_all, one_thread, run_ranks
 
@@ -30,22 +31,24 @@ Options = dict[str, Any]
 TARGETS = {"average": {"target": "average"}, "with-gradient": {"target": "online", "stop_gradient": False}}
 
 
-def choices() -> dict[str, Options]:
+def choices(name: str) -> dict[str, Options]:
     """Every value of the options of mixing that name one or say yes or no, save those they have by themselves."""
     found = {}
-    for option, kind in get_type_hints(TriMixOptions).items():
-        for value in (False, True) if kind is bool else get_args(kind):
-            if value != getattr(TriMixOptions(), option):
-                found[f"{option}={value}"] = {"mix": TriMixOptions(**{option: value})}
+    of_all = options_of(Objective)
+    for key, option in OBJECTIVES.options(name).items():
+        named = get_args(option.hint) if get_origin(option.hint) is Literal else ()
+        for value in (False, True) if option.hint is bool else named:
+            if key not in of_all and value != option.default:
+                found[f"{key}={value}"] = {key: value}
     return found
 
 
 def read_by(name: str, base: str) -> dict[str, Options]:
     """What to vary: each consistency over every base, all else that may change a formula over the default base."""
-    options = {} if name in BASES.names() else choices()
+    options = {} if name in BASES.names() else choices(name)
     if name != "trimix":
-        return {key: value for key, value in options.items() if key.startswith("per_sample")}
-    if base != default_base(name):
+        return options
+    if base != OBJECTIVES.options(name)["base"].default:
         return {key: value for key, value in options.items() if key.startswith("consistency")}
     return {**TARGETS, **options}
 
@@ -53,7 +56,7 @@ def read_by(name: str, base: str) -> dict[str, Options]:
 def cases() -> dict[str, tuple[str, Options]]:
     """Every objective with every base that it takes, as it is and varied."""
     found = {}
-    for name in objective_names():
+    for name in OBJECTIVES.names():
         for base in [name] if name in BASES.names() else BASES.names():
             for words, options in {"": {}, **read_by(name, base)}.items():
                 with suppress(PretaskError):
@@ -160,7 +163,7 @@ def test_every_objective_is_tried_over_all_bases_or_all_that_predict() -> None:
     """A refusal of anything else would leave cases out unseen."""
     every = {*BASES.names()}
     predicting = {base for base in every if BASES.get(base).predicts}
-    for name in {*objective_names()} - every:
+    for name in {*OBJECTIVES.names()} - every:
         bases = {options["base"] for of, options in CASES.values() if of == name}
         assert bases in (every, predicting), name
     assert every <= {name for name, _ in CASES.values()}

@@ -8,7 +8,7 @@ from small_objectives import images, make
 from torch import nn
 
 from pretask.errors import PretaskError
-from pretask.pretraining import TriMixOptions, create_objective, trimix
+from pretask.pretraining import create_objective, trimix
 from pretask.pretraining.embedding import Embedding, distance
 from pretask.pretraining.mixing import Shares, draw_shares
 from pretask.pretraining.trimix import consistency_loss, partners, weighted_extraction
@@ -101,9 +101,9 @@ def test_consistency_is_standardised_with_the_statistics_of_the_targets() -> Non
 
 def test_partners_of_two_views_of_one_image_cross() -> None:
     t1, t2, order = rows(1), rows(2), torch.arange(B).roll(1)
-    own, across = partners(t1, t2, TriMixOptions(mixed="views"), order)
+    own, across = partners(t1, t2, "views", order)
     assert own == (t1, t2) and across == (t2, t1)
-    own, across = partners(t1, t2, TriMixOptions(), order)
+    own, across = partners(t1, t2, "images", order)
     assert torch.equal(own[1], t1[order]) and torch.equal(across[1], t2[order]) and across[0] is t2
 
 
@@ -121,7 +121,7 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("mixed", ["images", "views", "latent"])
 def test_inputs_and_targets_are_mixed_by_one_permutation(mixed: str) -> None:
     """For a network that is linear from end to end, L_sc is 0 exactly if both sides mix the same images alike."""
-    objective = make("trimix", target="online", mix=TriMixOptions(mixed=mixed, per_sample=True))
+    objective = make("trimix", target="online", mixed=mixed, mix_per_sample=True)
     objective.encoder, objective.base.projector = Linear(), nn.Identity()
     objective.base.predictor, objective.unmix = nn.Identity(), None
     parts, _ = objective.objective(images(), images().flip(3))
@@ -131,7 +131,7 @@ def test_inputs_and_targets_are_mixed_by_one_permutation(mixed: str) -> None:
 
 def test_weights_make_the_sum() -> None:
     torch.manual_seed(3)
-    objective = make("trimix", mix=TriMixOptions(base_weight=0.5, extraction_weight=2, consistency_weight=3))
+    objective = make("trimix", base_weight=0.5, extraction_weight=2, consistency_weight=3)
     parts = objective(images())
     expected = 0.5 * parts["base_loss"] + 2 * parts["extraction_loss"] + 3 * parts["consistency_loss"]
     torch.testing.assert_close(parts["loss"], expected)
@@ -163,7 +163,7 @@ def test_consistency_alone_moves_the_virtual_branch_alone() -> None:
 
 
 def test_the_learned_unmixing_head_is_compared_with_both_originals() -> None:
-    objective = make("trimix", target="online", mix=TriMixOptions(extraction="unmixed"))
+    objective = make("trimix", target="online", extraction="unmixed")
     virtual, a, b = (torch.randn(8, 8, dtype=torch.float64) for _ in range(3))
     mix = Shares(torch.full((8, 1), 0.8, dtype=torch.float64), torch.arange(8).roll(1))
     larger, smaller = objective.unmix(virtual, mix.share)
@@ -184,12 +184,11 @@ def test_shares_are_larger_halves_of_a_beta_distribution(per_sample: bool) -> No
 
 def test_costs_count_a_third_view_and_targets() -> None:
     costs = {
-        ("byol", None): 2 + 2 / 3, ("simsiam", None): 2, ("trimix", None): 3 + 2 / 3,
-        ("trimix", TriMixOptions(mixed="latent")): 2 + 2 / 3, ("i-mix", None): 2 + 2 / 3, ("un-mix", None): 3 + 2 / 3,
+        "byol": 2 + 2 / 3, "simsiam": 2, "trimix": 3 + 2 / 3, "trimix:mixed=latent": 2 + 2 / 3,
+        "i-mix": 2 + 2 / 3, "un-mix": 3 + 2 / 3,
     }  # fmt: skip
-    for (name, mix), cost in costs.items():
-        objective = make(name, **({} if mix is None else {"mix": mix}))
-        assert objective.passes_per_image == pytest.approx(cost), name
+    for name, cost in costs.items():
+        assert make(name).passes_per_image == pytest.approx(cost), name
 
 
 def test_forward_passes_are_as_many_as_are_counted() -> None:
@@ -206,8 +205,7 @@ def test_forward_passes_are_as_many_as_are_counted() -> None:
 def test_controls_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     order = torch.arange(8).roll(3)
     fixed = Shares(torch.full((8, 1), 0.6, dtype=torch.float64), order)
-    for module in ("i_mix", "un_mix"):
-        monkeypatch.setattr(f"pretask.pretraining.{module}.draw_shares", lambda *_, **__: fixed)
+    monkeypatch.setattr("pretask.pretraining.mixed_controls.draw_shares", lambda *_, **__: fixed)
     x1, x2 = images(), images().flip(3)
     control = make("un-mix", target="online", base="simsiam")
     parts, _ = control.objective(x1, x2)
@@ -230,12 +228,17 @@ def test_controls_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "options", "told"),
     [
         ("i-mix", {"base": "barlow"}, "--base byol or simsiam"),
-        ("un-mix", {"mix": TriMixOptions(per_sample=True)}, "--mix-per-sample"),
+        ("un-mix", {"mix_per_sample": True}, "unknown option of pre-training method un-mix 'mix_per_sample'"),
         ("trimix", {"base": "boyl"}, "did you mean 'byol'"),
         ("trimiks", {}, "did you mean 'trimix'"),
         ("plain", {}, "unknown pre-training method 'plain'"),
         ("byol", {"stop_gradient": False}, "--target online"),
-        ("byol", {"target_momentum": 1.0}, "--target-momentum"),
+        (
+            "byol",
+            {"target_momentum": 1.0},
+            "target_momentum = 1.0 is not possible: type --target-momentum with a",
+        ),
+        ("trimix", {"consistency": "squard"}, "'squard' is not allowed: give one of squared, cosine, corr"),
     ],
 )
 def test_what_cannot_be_is_refused(name: str, options: dict, told: str) -> None:
@@ -244,16 +247,35 @@ def test_what_cannot_be_is_refused(name: str, options: dict, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "told"),
     [
-        {"alpha": 0.0},
-        {"base_weight": -1.0},
-        {"base_weight": 0.0, "extraction_weight": 0.0, "consistency_weight": 0.0},
+        ({"mix_alpha": 0.0}, "mix_alpha = 0.0 is not possible: type --mix-alpha with a number above 0"),
+        (
+            {"base_weight": -1.0},
+            "base_weight = -1.0 is not possible: type --base-weight with a number 0 or more",
+        ),
+        (
+            {"base_weight": 0.0, "extraction_weight": 0.0, "consistency_weight": 0.0},
+            "trimix needs a weight above 0: type --base-weight 1, for example",
+        ),
     ],
 )
-def test_options_out_of_range_are_refused(options: dict) -> None:
-    with pytest.raises(PretaskError, match="is not possible"):
-        TriMixOptions(**options)
+def test_options_out_of_range_are_refused(options: dict, told: str) -> None:
+    with pytest.raises(PretaskError, match=f"^{told}$"):
+        make("trimix", **options)
+
+
+def test_a_base_is_a_spec_or_its_options_stand_beside_it() -> None:
+    written = make("trimix:mixed=views", base="simclr:temperature=0.2", hidden_size=12)
+    beside = make("trimix", base="simclr", temperature=0.2, hidden_size=12, mixed="views")
+    for objective in (written, beside):
+        assert (objective.base_name, objective.base.temperature) == ("simclr", 0.2)
+        assert (objective.base.hidden_size, objective.base.embedding_size) == (12, 8)
+        assert objective.mixed == "views"
+    with pytest.raises(
+        PretaskError, match=r"^temperature is given twice, as 0\.2 in base = simclr:temp.* and as 0\.3"
+    ):
+        make("trimix", base="simclr:temperature=0.2", temperature=0.3)
 
 
 def test_the_module_is_called_a_reconstruction() -> None:

@@ -8,8 +8,6 @@ from small_objectives import make
 
 from pretask.pretraining import (
     STRENGTHS,
-    HeadOptions,
-    TriMixOptions,
     collapse_warning,
     effective_rank,
     recommended_strength,
@@ -101,14 +99,13 @@ def test_the_warning_names_the_cause() -> None:
     told = collapse_warning(0.01, 20.0, 32, "it is old")
     assert told.endswith("spread 0.01 (1 is even), effective rank 20.0 of 32; it is old")
     assert collapse_warning(0.5, 1.1, 32, "it is old")
-    bare, half = HeadOptions(32, 16, predictor=False), HeadOptions(32, 16)
-    robbed = make("byol", heads=bare, target="online", stop_gradient=False).collapse_cause()
+    robbed = make("byol", predictor=False, target="online", stop_gradient=False).collapse_cause()
     assert "without a predictor and the stop-gradient: leave them on" in robbed
-    assert "without a predictor: leave it on" in make("byol", heads=bare).collapse_cause()
-    assert "--lr" in make("byol", heads=half).collapse_cause()
+    assert "without a predictor: leave it on" in make("byol", predictor=False).collapse_cause()
+    assert "--lr" in make("byol").collapse_cause()
 
 
 def test_consistency_without_a_predictor_is_named() -> None:
     assert "--base simclr, or --consistency-weight 0" in make("trimix").collapse_cause()
-    assert "--lr" in make("trimix", mix=TriMixOptions(consistency_weight=0.0)).collapse_cause()
+    assert "--lr" in make("trimix", consistency_weight=0.0).collapse_cause()
     assert "--lr" in make("trimix", base="simclr").collapse_cause()

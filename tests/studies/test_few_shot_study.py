@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from pretask.config.episodes import FewShotConfig
 
 from command_line import CommandLine, flags
 from pretask import tasks
 from pretask.config.files import build_config
+from pretask.config.sections import FewShotConfig
 from pretask.errors import PretaskError
 from pretask.studies.few_shot import compare_few_shot
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pretask.studies.work import work_of
 
-from pretask.config.episodes import FewShotConfig
 from pretask.config.files import build_config, from_flat
-from pretask.config.pretraining import PretrainConfig
+from pretask.config.sections import FewShotConfig, PretrainConfig
 from pretask.data import ImageData
 from pretask.data.images.containers import ArrayImages, LabelledImages
 from pretask.errors import PretaskError
 from pretask.studies.plan import EQUAL_COMPUTE, EQUAL_EPOCHS, EQUAL_STEPS, cell_config, make_plan
 from pretask.studies.variants import parse_variants
-from pretask.studies.work import work_of
 
 METHODS = ("baseline", "da", "sla")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from pretask.config.pretraining import PretrainConfig
 from safetensors.torch import load_file
 
 from command_line import CommandLine, flags
 from pretask import tasks
 from pretask.config.files import build_config, load_any_config
+from pretask.config.sections import PretrainConfig
 from pretask.errors import PretaskError
 from pretask.studies.judging import Judging, tuning_config
 from pretask.studies.pretraining import compare_pretraining

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from pretask.config.episodes import FewShotConfig
 from safetensors.torch import load_file
 
 from command_line import CommandLine, flags, results_of
 from pretask.config.files import build_config, load_any_config
+from pretask.config.sections import FewShotConfig
 from pretask.data import ArrayImages, LabelledImages
 from pretask.data.load import load_data
 from pretask.data.splits.classes import split_classes

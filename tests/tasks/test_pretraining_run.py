@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from pretask.config.pretraining import PretrainConfig
 from safetensors.torch import load_file
 
 from command_line import CommandLine, flags, picture, results_of
 from pretask import tasks
 from pretask.config.files import build_config, from_flat, load_any_config, save_config
+from pretask.config.sections import PretrainConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages, load_data
 from pretask.errors import PretaskError
 from pretask.evaluation.run import evaluate_run

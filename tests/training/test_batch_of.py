@@ -8,6 +8,7 @@ from pretask.studies.work import work_of
 
 from pretask.config.files import override
 from pretask.config.sections import RunConfig
+from pretask.errors import PretaskError
 from pretask.speed.steps import made_up_data
 from pretask.studies.variants import parse_variants
 from pretask.tasks import Supervised
@@ -25,7 +26,7 @@ def decided(**settings: object) -> Supervised:
 @pytest.mark.parametrize(
     ("settings", "images"),
     [
-        ({"method": "baseline", "batch_of": "views"}, 24),
+        ({"method": "baseline"}, 24),
         ({"method": "sla"}, 24),
         ({"method": "sla", "batch_of": "views"}, 6),
         ({"method": "sla", "batch_of": "views", "views": 3}, 8),
@@ -35,14 +36,23 @@ def decided(**settings: object) -> Supervised:
         ({"method": "sla-fast"}, 12),
         ({"method": "sla-fast", "batch_of": "images"}, 24),
         ({"method": "fixmatch+sla-fast"}, 12),
-        ({"method": "gssl", "batch_of": "views"}, 24),
+        ({"method": "gssl"}, 24),
+        ({"method": "sla-fast:views=none"}, 6),
+        ({"method": "sla-fast", "views": None}, 6),
         ({"method": "sla", "batch_of": "views", "batch_size": 2}, 1),
     ],
 )
 def test_images_of_a_step(settings: dict[str, object], images: int) -> None:
     task = decided(**settings)
-    assert task.config.method.batch_of in ("images", "views")
     assert task.images_per_step(task.build()) == images
+
+
+@pytest.mark.parametrize("method", ["baseline", "gssl"])
+def test_a_method_of_one_view_has_no_such_option(method: str) -> None:
+    with pytest.raises(
+        PretaskError, match=r"batch_of .* is an option of method da, da-patch, .*, which is not chosen"
+    ):
+        override(ASKED, method=method, batch_of="views")
 
 
 def test_the_loader_and_the_work_of_a_step_follow() -> None:

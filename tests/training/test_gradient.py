@@ -7,17 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from pretask.config.episodes import FewShotConfig
-from pretask.config.pretraining import PretrainConfig
 from torch import Tensor, nn
 
 from pretask import tasks
 from pretask.backbones import create_backbone
 from pretask.config.files import override
-from pretask.config.sections import SessionConfig
+from pretask.config.sections import FewShotConfig, PretrainConfig, SessionConfig
 from pretask.errors import PretaskError
 from pretask.losses import LOSSES, create_loss
-from pretask.methods import METHODS, GateOptions, Method, MethodParts, create_method
+from pretask.methods import METHODS, Method, MethodParts, create_method
 from pretask.methods.auxiliary import AuxiliaryTasks
 from pretask.tasks import pretrain, train_few_shot
 from pretask.training.profiling import StepProfile
@@ -25,7 +23,10 @@ from pretask.training.step import add_gradient
 
 CASES = [
     *("baseline", "mt", "sla", "sla-sd", "ssfe", "sla+ssfe", "lorot"),
-    *("gssl:uniform", "gssl:fixed"),  # other gates follow the piece, as batch statistics do
+    *(
+        "gssl:uniform",
+        "gssl:fixed:gate_weights=1,2,3",
+    ),  # other gates follow the piece, as batch statistics do
     *(f"baseline:{loss}" for loss in LOSSES.names()),
 ]
 
@@ -34,17 +35,15 @@ def build(case: str) -> Method:
     """Make a method whose batch statistics stand still and whose draws follow from the pixels."""
     name, _, more = case.partition(":")
     torch.manual_seed(0)
-    method = create_method(
-        name,
-        MethodParts(
-            backbone=create_backbone("resnet8", image_size=(8, 8)),
-            class_counts=torch.tensor([9, 5, 2]),
-            mean=(0.3,) * 3,
-            std=(0.2,) * 3,
-            gate=GateOptions(more if name == "gssl" else "learned", (1.0, 2.0, 3.0)),
-            make_loss=create_loss(more if more in LOSSES.names() else "cross_entropy"),
-        ),
-    ).double()
+    parts = MethodParts(
+        backbone=create_backbone("resnet8", image_size=(8, 8)),
+        class_counts=torch.tensor([9, 5, 2]),
+        mean=(0.3,) * 3,
+        std=(0.2,) * 3,
+        make_loss=create_loss(more if more in LOSSES.names() else "cross_entropy"),
+    )
+    options = {"gate": more} if name == "gssl" else {}
+    method = create_method(name, parts, **options).double()
     if isinstance(method, AuxiliaryTasks):
         method.embed_changed = lambda images: (
             method.encoder(images),

@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from pretask.config.episodes import FewShotConfig
-from pretask.config.pretraining import PretrainConfig
 from safetensors.torch import load_file
 
 from pretask.config.files import AnyConfig, build_config, save_config
-from pretask.config.sections import RunConfig
+from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.tasks import pretrain, train, train_few_shot
 from pretask.training.checkpoint import load_tree
 from pretask.training.run_folder import RunFolder

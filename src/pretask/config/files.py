@@ -15,7 +15,8 @@ from pretask.errors import PretaskError, unknown_name
 from pretask.io.documents import read_yaml
 from pretask.io.files import write_atomically
 from pretask.io.redaction import without_known_secrets
-from pretask.options import DECIDED, FREE, Option, read_spec, section_options
+from pretask.options import DECIDED, FREE, Option, read_spec, section_options, spell_out
+from pretask.registry import Registry
 
 KIND = "kind"
 """The key of a file that says what it configures."""
@@ -107,7 +108,7 @@ def build_config(
         raise PretaskError(
             f"{source} is for a {other.words}, and a {kind.words} is asked for: type `pretask {other.command}`"
         )
-    values = _spelled_out(kind, {key: value for key, value in values.items() if key != KIND})
+    values = spell_out(section_keys(kind), {key: value for key, value in values.items() if key != KIND})
     known = config_keys(kind, values)
     for choice in among:
         known = {**config_keys(kind, {**values, **choice}), **known}
@@ -129,7 +130,7 @@ def override(config: C, **values: Any) -> C:
         PretaskError: see `build_config`.
     """
     kind = type(config)
-    given = _spelled_out(kind, values)
+    given = spell_out(section_keys(kind), values)
     flat = {**to_flat(config), **given}
     known = config_keys(kind, flat)
     always = section_keys(kind)
@@ -264,19 +265,6 @@ def _assembled(kind: type[C], values: Mapping[str, Any]) -> C:
     return kind(**made, options=options)
 
 
-def _spelled_out(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with options that stand in the name of a part, as in "gssl:gate=frozen", as keys."""
-    spelled = dict(values)
-    for key, value in values.items():
-        option = section_keys(kind).get(key)
-        if option is None:
-            continue
-        if option.named is not None and not option.several and isinstance(value, str) and ":" in value:
-            spelled[key], own = option.named.find().read(value)
-            spelled.update(own)
-    return spelled
-
-
 def unknown_key(kind: type[Any], key: str, known: Iterable[str], source: str) -> PretaskError:
     """Return the error for a key that a configuration does not have; it names the parts that do, or the nearest key."""
     return not_chosen(kind, key, source) or unknown_name(f"key in {source}", key, known)
@@ -284,13 +272,14 @@ def unknown_key(kind: type[Any], key: str, known: Iterable[str], source: str) ->
 
 def not_chosen(kind: type[Any], key: str, source: str) -> PretaskError | None:
     """Return the error for an option of parts that are not chosen; None where no part has it."""
-    holders = [name for name, options in _all_parts(kind) if key in options]
+    holders = {name: registry.kind for registry, name in _all_parts(kind) if key in registry.options(name)}
     if not holders:
         return None
-    some = ", ".join(holders[:4]) + (", …" if len(holders) > 4 else "")
+    names = list(holders)
+    some = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
     return PretaskError(
-        f"{key} in {source} is an option of {some}, which is not chosen: choose it, or leave out "
-        f"--{key.replace('_', '-')}"
+        f"{key} in {source} is an option of {holders[names[0]]} {some}, which is not chosen: choose it, or leave "
+        f"out --{key.replace('_', '-')}"
     )
 
 
@@ -301,19 +290,21 @@ def _of_its_parts(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(gate, list) and len(gate) == 1:
         values["gate"] = gate[0]
     known = config_keys(kind, values)
-    others = {key for _, options in _all_parts(kind) for key in options}
+    others = {key for registry, name in _all_parts(kind) for key in registry.options(name)}
     return {key: value for key, value in values.items() if key in known or key not in others}
 
 
-def _all_parts(kind: type[Any]) -> list[tuple[str, dict[str, Option]]]:
-    """Return name and options of every part that a configuration of a kind may choose."""
-    return [
-        (name, registry.all_options(name, {}))
-        for option in section_keys(kind).values()
-        if option.named is not None and not option.several
-        for registry in (option.named.find(),)
-        for name in registry.names()
-    ]
+def _all_parts(kind: type[Any]) -> list[tuple[Registry[Any], str]]:
+    """Return registry and name of every part that a configuration of a kind may choose, of parts of parts too."""
+    found: list[tuple[Registry[Any], str]] = []
+    named = [option.named for option in section_keys(kind).values() if option.named and not option.several]
+    for choice in named:  # grows
+        registry = choice.find()
+        for name in registry.names():
+            found.append((registry, name))
+            inner = (o.named for o in registry.options(name).values() if o.named and not o.several)
+            named.extend(other for other in inner if other not in named)
+    return found
 
 
 def _refuse_secret(key: str, value: Any, source: str) -> None:
