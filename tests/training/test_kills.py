@@ -101,7 +101,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths = [folder / f"{kind} {moment}.yaml" for kind in KINDS for moment in LEFT]
     for path in paths:
         save_config(config_of(path.stem.partition(" ")[0], folder, path.stem), path)
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *paths], capture_output=True, timeout=200)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *paths], capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr.decode()
     return folder
 
