@@ -257,7 +257,10 @@ def section_options(section: type[Any]) -> dict[str, Option]:
 
 
 def read_spec(
-    text: str, options_at: Callable[[str], Mapping[str, Option]], kind: str
+    text: str,
+    options_at: Callable[[str], Mapping[str, Option]],
+    kind: str,
+    beside: Mapping[str, Any] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Read "NAME:key=value:key=value".
 
@@ -269,6 +272,7 @@ def read_spec(
         text: the spec.
         options_at: from the name to the options that may be set.
         kind: what the spec names, for errors.
+        beside: values of options that the spec may leave out; parts that they name have options of their own.
 
     Raises:
         PretaskError: an unknown name or option, one given twice or without a value, a value that is not allowed.
@@ -279,12 +283,13 @@ def read_spec(
         raise PretaskError(f"{kind} '{name}' has no options: type {name} without ':{':'.join(written)}'")
     values: dict[str, Any] = {}
     strange = _take(written, known, values, what)
-    if strange:  # options of a part that is named further on, or by default
+    if strange:  # options of a part that is named further on, beside the spec or by default
+        named = {**(beside or {}), **values}
         nested: dict[str, Option] = {}
         for option in known.values():
             if option.named is not None and not option.several:
-                chosen = values.get(option.name, option.default)
-                nested |= option.named.find().all_options(chosen, values)
+                chosen = named.get(option.name, option.default)
+                nested |= option.named.find().all_options(chosen, named)
         for word in _take(strange, nested, values, what):
             raise unknown_name(f"option of {what}", _key(word), {**nested, **known})
     return name, values

@@ -92,8 +92,8 @@ class Registry(Generic[T]):
             PretaskError: see `read_spec`; an option beside it that the part does not have, or a value that is not
                 allowed.
         """
-        name, values = read_spec(spec, self.options, self.kind)
-        others = spell_out(self.options(name), beside or {})
+        others = spell_out(self.options(spec.partition(":")[0]), beside or {})
+        name, values = read_spec(spec, self.options, self.kind, others)
         known = self.all_options(name, {**values, **others})
         for key, value in others.items():
             if key not in known:

@@ -69,7 +69,8 @@ class Settings:
         Raises:
             PretaskError: see `build_config`.
         """
-        from pretask.config.files import build_config, read_variant
+        from pretask.config.files import build_config, read_variant, section_keys
+        from pretask.options import spell_out
 
         given: dict[str, Any] = {}
         for field in dataclasses.fields(self):
@@ -78,8 +79,9 @@ class Settings:
                 values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
                 own = field.name == "options"
                 given |= {key: value for key, value in values.items() if not own or value is not None}
+        given = spell_out(section_keys(kind), given)
         return build_config(
-            kind, given, "the flags", among=[read_variant(kind, variant) for variant in variants]
+            kind, given, "the flags", among=[read_variant(kind, variant, given) for variant in variants]
         )
 
 
@@ -185,7 +187,7 @@ def _options_of_parts(
     chosen |= {key: first[key].partition(":")[0] for key in named if key in first}
     chosen |= {key: values[0] for key, values in typed.items() if values and key not in always}
     variants = typed.get("methods") or (command.__kwdefaults__ or {}).get("methods", ())
-    choices = [{**chosen, **read_variant(kind, variant)} for variant in variants] or [chosen]
+    choices = [{**chosen, **read_variant(kind, variant, chosen)} for variant in variants] or [chosen]
     options: dict[str, Option] = {}
     for choice in choices:
         for key, option in config_keys(kind, choice).items():

@@ -224,8 +224,13 @@ def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
     return build_config(type(asked), old)
 
 
-def read_variant(kind: type[Any], text: str) -> dict[str, Any]:
+def read_variant(kind: type[Any], text: str, beside: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of "NAME:key=value": the part that a study varies, its options, and keys of how it learns.
+
+    Args:
+        kind: of the study's configurations.
+        text: the variant.
+        beside: settings of the whole study, which choose further parts whose options a variant may have.
 
     Raises:
         PretaskError: an unknown name or option, or a key that a study gives to all its runs alike.
@@ -243,7 +248,7 @@ def read_variant(kind: type[Any], text: str) -> dict[str, Any]:
         raise PretaskError(
             f"'{text}' has {key} of its own, which a study gives to all alike: type {always[key].flag} for all of it"
         )
-    name, values = read_spec(text, options_at, kind.named_by)
+    name, values = read_spec(text, options_at, kind.named_by, beside)
     return {kind.named_by: name, **values}
 
 

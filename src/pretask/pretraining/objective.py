@@ -17,7 +17,7 @@ from pretask.backbones import Backbone
 from pretask.errors import PretaskError, unknown_name
 from pretask.methods.encoder import Encoder, Normalize
 from pretask.methods.trainee import Trainee
-from pretask.options import BELOW_ONE, Named, Option
+from pretask.options import BELOW_ONE, Named, Option, checking
 from pretask.pretraining.bases import BASES, create_base
 from pretask.pretraining.embedding import Embedding, spread
 from pretask.pretraining.views import RandomViews, Strength
@@ -253,6 +253,7 @@ OBJECTIVES = ObjectiveRegistry()
 """Classes of objectives, by name."""
 
 
+@checking
 class Plain(Objective):
     """The base alone: two views of each image are drawn together."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pretask.config.files import AnyConfig, C, override, read_variant
+from pretask.config.files import AnyConfig, C, override, read_variant, to_flat
 from pretask.errors import PretaskError
 
 
@@ -54,6 +54,6 @@ def parse_variants(names: Sequence[str], config: AnyConfig) -> tuple[Variant, ..
 
 
 def _parse(text: str, config: AnyConfig) -> Variant:
-    settings = read_variant(type(config), text)
+    settings = read_variant(type(config), text, to_flat(config))
     method = settings.pop(config.named_by)
     return Variant(text, method, tuple(settings.items()))
