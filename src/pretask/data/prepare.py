@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import torch
 
-from pretask.data.images.channel_moments import channel_statistics
 from pretask.data.images.containers import ImageData, LabelledImages, RawData, check_has_images
 from pretask.data.images.survey import (
     Survey,
@@ -62,7 +61,6 @@ def prepare(
     found_channels = the_channels(survey, wanted)
     height, width = the_size(survey, asked_size)
     splits = _converted(splits, found_channels)
-    mean, std = channel_statistics(splits["train"].images)
     return ImageData(
         name=raw.name,
         train=splits["train"],
@@ -71,8 +69,8 @@ def prepare(
         class_names=raw.class_names,
         channels=found_channels,
         image_size=(height, width),
-        mean=mean,
-        std=std,
+        mean=None,
+        std=None,
         # Grey images are mostly characters, drawings or X-rays, where left and right matter.
         augment=raw.augment or recommended_augment((height, width), flip=found_channels == 3),
         mixed_sizes=len(survey.sizes) != 1,
