@@ -35,7 +35,7 @@ def without_bars() -> Iterator[None]:
         _bars.reset(before)
 
 
-_CHUNK = 64
+CHUNK = 64
 _AHEAD = 4  # chunks per thread that may wait to be consumed
 
 
@@ -46,9 +46,14 @@ def processors() -> int:
     return int(cpu_count())
 
 
-def map_indices(work: Callable[[int], T], indices: Sequence[int], what: str) -> Iterator[T]:
-    """Yield `work(i)` for each of `indices`, in order, with a progress bar called `what` in a terminal."""
-    chunks = [indices[start : start + _CHUNK] for start in range(0, len(indices), _CHUNK)]
+def map_indices(
+    work: Callable[[int], T], indices: Sequence[int], what: str, chunk: int = CHUNK
+) -> Iterator[T]:
+    """Yield `work(i)` for each of `indices`, in order, with a progress bar called `what` in a terminal.
+
+    A thread takes `chunk` of them at a time, and no more than four chunks per thread are done ahead.
+    """
+    chunks = [indices[start : start + chunk] for start in range(0, len(indices), chunk)]
     for results in progress(_map_chunks(work, chunks), len(chunks), what):
         yield from results
 

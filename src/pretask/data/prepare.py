@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from pretask.data.images.containers import ImageData, LabelledImages, RawData, check_has_images
+from pretask.data.images.fitting import enough
 from pretask.data.images.survey import (
     Survey,
     all_in_memory,
@@ -54,8 +55,7 @@ def prepare(
     splits = {name: split for name, split in raw.splits.items() if len(split)}
     check_has_images(splits, raw.name)
     splits = _converted(splits, wanted)
-    known = wanted is not None and asked_size is not None
-    splits, survey, skipped = _examine(splits, known, skip_bad, memory_limit)
+    splits, survey, skipped = _examine(splits, wanted, asked_size, skip_bad, memory_limit)
     check_has_images(splits, raw.name)
     _check_classes(splits["train"], raw)
     found_channels = the_channels(survey, wanted)
@@ -86,16 +86,16 @@ def _converted(splits: Mapping[str, LabelledImages], channels: int | None) -> Sp
 
 
 def _examine(
-    splits: Splits, known: bool, skip_bad: bool, memory_limit: int
+    splits: Splits, channels: int | None, size: tuple[int, int] | None, skip_bad: bool, memory_limit: int
 ) -> tuple[Splits, Survey, tuple[str, ...]]:
     if all_in_memory(splits):
         return splits, survey_arrays(splits), ()
-    decoded = decode_into_memory(splits, memory_limit)
+    decoded = decode_into_memory(splits, memory_limit, None if size is None else enough(size))
     if decoded is not None:
         kept, skipped = without_bad(*decoded, skip_bad)
         return kept, survey_arrays(decoded[0]), skipped
     total = sum(len(split) for split in splits.values())
-    if known and total > CHECKED_IMAGES and not skip_bad:
+    if channels and size and total > CHECKED_IMAGES and not skip_bad:
         # Size and channels are given, or those of a published archive: a million headers would tell nothing new.
         return splits, Survey(frozenset(), frozenset()), ()
     survey, bad = survey_headers(splits)

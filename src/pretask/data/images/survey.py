@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import torch
 
 from pretask.data.images.containers import ArrayImages, FileImages, ImageStore, LabelledImages
-from pretask.data.images.decode import Header, UnreadableImageError
+from pretask.data.images.decode import Header, UnreadableImageError, or_fault
 from pretask.data.parallel import map_indices
 from pretask.errors import PretaskError
 
-T = TypeVar("T")
 Bad = dict[str, dict[int, UnreadableImageError]]
 """Unreadable images: per split, by index."""
 
@@ -40,7 +38,7 @@ def survey_headers(splits: Mapping[str, LabelledImages]) -> tuple[Survey, Bad]:
     bad: Bad = {}
     for name, split in splits.items():
         faults = bad.setdefault(name, {})
-        look = _or_fault(split.images.header)
+        look = or_fault(split.images.header)
         for i, found in enumerate(map_indices(look, range(len(split)), f"looking through {name} images")):
             if isinstance(found, UnreadableImageError):
                 faults[i] = found
@@ -55,21 +53,11 @@ def find_undecodable(splits: Mapping[str, LabelledImages], bad: Bad) -> None:
         faults = bad.setdefault(name, {})
         rest = [i for i in range(len(split)) if i not in faults]
         results = map_indices(
-            _or_fault(partial(split.images.read, at_least=(1, 1))), rest, f"checking {name} images"
+            or_fault(partial(split.images.read, at_least=(1, 1))), rest, f"checking {name} images"
         )
         for i, found in zip(rest, results, strict=True):
             if isinstance(found, UnreadableImageError):
                 faults[i] = found
-
-
-def _or_fault(work: Callable[[int], T]) -> Callable[[int], T | UnreadableImageError]:
-    def tried(i: int) -> T | UnreadableImageError:
-        try:
-            return work(i)
-        except UnreadableImageError as fault:
-            return fault
-
-    return tried
 
 
 def without_bad(
@@ -153,13 +141,14 @@ def physical_memory() -> int:
 
 
 def decode_into_memory(
-    splits: Mapping[str, LabelledImages], limit: int
+    splits: Mapping[str, LabelledImages], limit: int, at_least: tuple[int, int] | None
 ) -> tuple[dict[str, LabelledImages], Bad] | None:
     """Return the splits as `ArrayImages`, and which of their images are unreadable (left as noise).
 
-    Returns None where the decoded images would take more than `limit` bytes together, or differ in shape.
+    Images are decoded to the (height, width) that is enough, as they are wherever they are read. Returns None where
+    they would take more than `limit` bytes together, or differ in shape.
     """
-    shape = _first_shape([split.images for split in splits.values()])
+    shape = _first_shape([split.images for split in splits.values()], at_least)
     total = sum(len(split) for split in splits.values())
     if shape is None or total * shape.numel() > limit:
         return None
@@ -167,32 +156,36 @@ def decode_into_memory(
     bad: Bad = {}
     for name, split in splits.items():
         bad[name] = {}
-        images = _decode_store(split.images, shape, f"decoding {name} images", bad[name])
+        images = _decode_store(split.images, shape, at_least, f"decoding {name} images", bad[name])
         if images is None:
             return None
         decoded[name] = LabelledImages(images, split.labels)
     return decoded, bad
 
 
-def _first_shape(stores: list[ImageStore]) -> torch.Size | None:
+def _first_shape(stores: list[ImageStore], at_least: tuple[int, int] | None) -> torch.Size | None:
     for store in stores:
         for i in range(len(store)):
             try:
-                return store.read(i).shape
+                return store.read(i, at_least).shape
             except UnreadableImageError:
                 continue
     return None
 
 
 def _decode_store(
-    store: ImageStore, shape: torch.Size, what: str, bad: dict[int, UnreadableImageError]
+    store: ImageStore,
+    shape: torch.Size,
+    at_least: tuple[int, int] | None,
+    what: str,
+    bad: dict[int, UnreadableImageError],
 ) -> ArrayImages | None:
     storage = torch.empty((len(store), *shape), dtype=torch.uint8)
     pixels = storage.numpy()  # writing a row through numpy is several times cheaper
 
     def decode_one(i: int) -> bool:
         try:
-            image = store.read(i)
+            image = store.read(i, at_least)
         except UnreadableImageError as fault:
             bad[i] = fault
             return True

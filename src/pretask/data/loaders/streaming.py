@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
 from pretask.data.images.containers import ImageStore, LabelledImages
-from pretask.data.images.fitting import enough, fit, mixed_channels
+from pretask.data.images.fitting import enough, mixed_channels
 from pretask.data.loaders.augmentation import (
     CROP_RATIO,
     CROP_SCALE,
@@ -196,7 +196,7 @@ class _Reader(Dataset[Tensor]):
         self, images: ImageStore, size: tuple[int, int], augmentation: Augmentation, seed: int
     ) -> None:
         self.images = images
-        self.size, self.enough = size, enough(size)
+        self.size = size
         self.seed = seed
         self.random = bool(augmentation.crop or augmentation.flip or augmentation.randaugment)
         self.fits_first = augmentation.crop != "resized"
@@ -213,14 +213,17 @@ class _Reader(Dataset[Tensor]):
             return _Fault(str(fault))
 
     def _read(self, epoch: int, i: int) -> Tensor:
-        image = self.images.read(i, self.enough)
-        if self.fits_first:
-            image = fit(image, self.size)
+        image = self._image(i)
         if not self.random:
             return image
         with seeded(derived_seed("image", self.seed, epoch, i)):
             changed: Tensor = self.transform(image)
         return changed
+
+    def _image(self, i: int) -> Tensor:
+        if self.fits_first:
+            return self.images.fitted(i, self.size)
+        return self.images.read(i, enough(self.size))
 
     def _stack(self, images: list[Tensor], asked: Sequence[tuple[int, int]]) -> Tensor:
         channels = self.images.channels or self.images.header(0).channels
