@@ -163,7 +163,7 @@ def test_pictures_are_read_by_threads_and_not_far_ahead(run, tmp_path, monkeypat
         return real(self, i, at_least)
 
     monkeypatch.setattr(FileImages, "read", counted)
-    monkeypatch.setattr(parallel, "processors", lambda: 2)
+    monkeypatch.setattr(parallel, "usable_cpus", lambda: 2)
     pictures = prediction._read([path] * 1000, read_card(run))
     assert next(pictures)[0] == path
     pictures.close()

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretask.data.images.containers import ImageData, RawData
-from pretask.data.images.survey import MEMORY_LIMIT
-from pretask.data.prepare import prepare
+from pretask.data.prepare import MEMORY_LIMIT, prepare
 from pretask.data.readers import KINDS, read_path
 from pretask.data.readers.arrays import read_arrays
 from pretask.data.readers.hub import is_hub_object, read_hub, read_hub_object

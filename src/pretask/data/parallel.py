@@ -39,8 +39,8 @@ CHUNK = 64
 _AHEAD = 4  # chunks per thread that may wait to be consumed
 
 
-def processors() -> int:
-    """Return how many processors this process may use: by affinity, and by the limit of its container."""
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use: by affinity, and by the limit of its container."""
     from joblib import cpu_count  # a quarter of a second, which `pretask --help` must not wait for
 
     return int(cpu_count())
@@ -59,7 +59,7 @@ def map_indices(
 
 
 def _map_chunks(work: Callable[[int], T], chunks: Sequence[Sequence[int]]) -> Iterator[list[T]]:
-    threads = min(16, processors())
+    threads = min(16, usable_cpus())
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[list[T]]] = deque()
         try:

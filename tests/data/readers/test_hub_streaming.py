@@ -29,7 +29,7 @@ HERE = f"hf://datasets/{REPO}"
 @pytest.fixture
 def hub(monkeypatch):
     with asked_by_this_process(monkeypatch) as hub:
-        monkeypatch.setattr(streaming, "processors", lambda: 2)
+        monkeypatch.setattr(streaming, "usable_cpus", lambda: 2)
         yield hub
 
 

@@ -97,7 +97,7 @@ class ImageData:
         channels: of every image, 1 or 3.
         image_size: (height, width) at which the network sees each image.
         mean, std: per channel, in [0, 1] units, over the train images; given as None, they are found when first read.
-        augment: the recommended augmentation recipe.
+        augment: the recommended augmentation.
         mixed_sizes: whether stored images differ in size, so that a loader has to resize them.
         skipped: images left out because they could not be read.
         notes: what was done to the splits, for reports: "test: 20 % of train, seed 0".

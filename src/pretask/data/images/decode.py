@@ -1,4 +1,4 @@
-"""From the bytes of an image file to a uint8 tensor, and the facts that its header tells."""
+"""From the bytes of an image file to a uint8 tensor, and the facts in its header."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_BYTES = 2**30
 """Of an image file."""
 MAX_PIXELS = 2 * 89_478_485
-"""Of an image, where Pillow too refuses by default: a small file can tell of a picture that fills the memory."""
+"""Of an image, where Pillow too refuses by default: a small file can announce an image that fills the memory."""
 
 _GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"))
 _ONE, _8_BITS, _16_BITS = 1, 255, 65535  # the brightest value that a floating-point pixel may mean
@@ -142,7 +142,7 @@ def decode(
         floating-point pixels for 0 … 1, 0 … 255 or 0 … 65535, whichever holds them.
 
     Raises:
-        UnreadableImageError: the bytes are no image, end too early, or tell of more than `MAX_PIXELS`.
+        UnreadableImageError: the bytes are no image, end too early, or announce more than `MAX_PIXELS`.
     """
     try:
         with _open(io.BytesIO(encoded)) as image:

@@ -28,7 +28,7 @@ from pretask.data.loaders.augmentation import (
 )
 from pretask.data.loaders.batches import FILLER, Batch, send, to_pixels
 from pretask.data.loaders.schedule import Schedule, derived_seed
-from pretask.data.parallel import processors
+from pretask.data.parallel import usable_cpus
 from pretask.errors import PretaskError
 
 
@@ -77,7 +77,7 @@ class StreamingLoader:
         image_size: (height, width) of a batch.
         schedule: which images come when.
         augmentation: the augmentation, by torchvision's transforms; a resized crop sees the original image.
-        workers: processes that read images; 0 reads in this process. At most one per processor is started.
+        workers: processes that read images; 0 reads in this process. At most one per CPU is started.
         channels_last: memory format of the batches.
     """
 
@@ -102,7 +102,7 @@ class StreamingLoader:
         self.num_images = len(split)
         self._labels = split.labels
         self._reader = _Reader(split.images, image_size, augmentation, schedule.seed)
-        self._workers = min(workers, processors(), schedule.steps)
+        self._workers = min(workers, usable_cpus(), schedule.steps)
         self._sampler = _EpochSampler()
         self._source: DataLoader[Any] | None = None
         self._batches: Iterator[Tensor | _Fault] = iter(())

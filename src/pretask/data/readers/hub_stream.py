@@ -225,7 +225,7 @@ def _reason_and_remedy(fault: Exception) -> tuple[str, str]:
     if status is not None:
         return f"the Hub answered {status}", _LATER
     text = one_line(fault).rstrip(". ")
-    # Some versions tell the address, which may be signed, at length.
+    # Some versions give the address, which may be signed, at length.
     reason = text if len(text) <= 80 and "?" not in text else type(fault).__name__
     return reason, f"check the network, or {_LATER}"
 
