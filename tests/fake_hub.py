@@ -12,11 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-
-from pretask.data.readers import hub_requests
 
 REPO = "owner/pets"
 
@@ -28,10 +27,12 @@ class FakeHub:
         commits: folders by commit.
         branches: commits by name.
         asked: (path, range, Authorization) of all questions for content.
+        slept: seconds that this process would have waited before it asked again.
         sent: bytes of files that were sent.
         connections: by which questions came, as ports of who asked.
         moved: whether questions for files are sent on to another host, as the Hub does with large files.
         fault: asked about each question: a status to answer with, "cut", "silent", "whole" or None.
+        headers: of an answer that is a status.
         token: that is needed to see anything; None where nothing is needed.
     """
 
@@ -41,10 +42,12 @@ class FakeHub:
         self.commits: dict[str, Path] = {}
         self.branches: dict[str, str] = {}
         self.asked: list[tuple[str, str | None, str | None]] = []
+        self.slept: list[float] = []
         self.sent = 0
         self.connections: set[int] = set()
         self.moved = True
         self.fault: Callable[[str], int | str | None] = lambda path: None
+        self.headers: dict[str, str] = {}
         self.token: str | None = None
 
     def push(self, folder: Path, branch: str = "main") -> str:
@@ -56,6 +59,10 @@ class FakeHub:
 
     def size(self, branch: str = "main") -> int:
         return sum(f.stat().st_size for f in self.commits[self.branches[branch]].rglob("*") if f.is_file())
+
+    def stored(self) -> list[tuple[str, str | None, str | None]]:
+        """Return the questions that were sent on to where files are stored."""
+        return [question for question in self.asked if question[0].startswith("/stored")]
 
     def find(self, revision: str) -> str | None:
         known = self.branches.get(revision, revision)
@@ -78,7 +85,8 @@ class _Answers(BaseHTTPRequestHandler):
         if "/api/" not in path:
             hub.asked.append((path, self.headers.get("Range"), token))
         if isinstance(fault, int):
-            return self._send(fault, b"{}", {"X-Error-Code": "GatedRepo"} if fault == 403 else {})
+            told = {"X-Error-Code": "GatedRepo"} if fault == 403 else {}
+            return self._send(fault, b"{}", {**told, **hub.headers})
         if fault == "silent":
             time.sleep(1)
         if hub.token and token != f"Bearer {hub.token}" and not path.startswith("/stored"):
@@ -153,9 +161,13 @@ def asked_by_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """Run a Hub that this process and its children ask, without a token, and that nobody waits for."""
     with serving() as hub, monkeypatch.context() as constants:
         constants.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
+        template = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for place in ("constants", "file_download"):  # the latter up to version 0.36
+            constants.setattr(f"huggingface_hub.{place}.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         constants.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hub_requests, "PAUSES", (0.01, 0.02))
-        monkeypatch.setattr(hub_requests, "_locations", {})
+        clock = SimpleNamespace(sleep=hub.slept.append)
+        for place in ("huggingface_hub.utils._http", "pretask.data.readers.hub_stream"):
+            constants.setattr(f"{place}.time", clock)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         monkeypatch.delenv("HF_TOKEN", raising=False)
         forget_settings()

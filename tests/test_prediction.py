@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from command_line import picture, untrained_run
+from pretask import prediction
+from pretask.data import FileImages, load_data, parallel
 from pretask.errors import PretaskError
-from pretask.methods import load_classifier
+from pretask.methods import load_classifier, model_card, read_card
 from pretask.prediction import predict
 
 
@@ -120,6 +123,63 @@ def test_many_pictures_keep_their_order_and_their_answers(run, tmp_path):
         (alone,) = predict(run, [paths[i]], top=3)
         assert [n["label"] for n in alone["top"]] == [n["label"] for n in together[i]["top"]]
         assert alone["probability"] == pytest.approx(together[i]["probability"], abs=1e-5)
+
+
+def test_a_photo_is_answered_as_in_evaluation(run, tmp_path):
+    """Whether the set is kept decoded, as one of equal sizes is, or read anew."""
+    for i, kind in enumerate(("cat", "dog", "owl")):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        noise = np.random.default_rng(i).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "set" / kind / "a.jpg", quality=90)
+    answers = predict(run, [tmp_path / "set"], top=3)
+    for limit in (2**30, 0):
+        images = load_data(tmp_path / "set", image_size=16, memory_limit=limit).train.images
+        with torch.no_grad():
+            pixels = torch.stack([images.fitted(i, (16, 16)) for i in range(3)]).float() / 255
+            expected = load_classifier(run)(pixels).softmax(1)
+        for answer, row in zip(answers, expected, strict=True):
+            for named in answer["top"]:
+                wanted = row[("cat", "dog", "owl").index(named["label"])].item()
+                assert named["probability"] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_model_is_described_once(run, tmp_path, monkeypatch):
+    read, real = [], model_card.read_json_object
+
+    def counted(path, remedy):
+        read.append(path)
+        return real(path, remedy)
+
+    monkeypatch.setattr(model_card, "read_json_object", counted)
+    predict(run, [picture(tmp_path / "a.png")])
+    assert read == [run / "model.json"]
+
+
+def test_pictures_are_read_by_threads_and_not_far_ahead(run, tmp_path, monkeypatch):
+    path, threads, real = picture(tmp_path / "a.png"), [], FileImages.read
+
+    def counted(self, i, at_least=None):
+        threads.append(current_thread().name)
+        return real(self, i, at_least)
+
+    monkeypatch.setattr(FileImages, "read", counted)
+    monkeypatch.setattr(parallel, "usable_cpus", lambda: 2)
+    pictures = prediction._read([path] * 1000, read_card(run))
+    assert next(pictures)[0] == path
+    pictures.close()
+    assert len(threads) <= 100
+    assert main_thread().name not in threads
+
+
+def test_folders_are_searched_as_for_training(run, tmp_path):
+    for name in ("new/a.png", "elsewhere/c.png", "new/.checkpoints/h.png", "new/__MACOSX/b.png"):
+        picture(tmp_path / name)
+    (tmp_path / "new/linked").symlink_to("../elsewhere")
+    (tmp_path / "new/linked/back").symlink_to("../new")
+    found = [
+        Path(answer["image"]).relative_to(tmp_path).as_posix() for answer in predict(run, [tmp_path / "new"])
+    ]
+    assert found == ["new/a.png", "new/linked/c.png"]
 
 
 def test_top_is_clamped_to_the_number_of_classes(run, tmp_path):

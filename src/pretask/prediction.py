@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ from rich.console import Console
 from torch import Tensor
 
 from pretask.data import FileImages
-from pretask.data.images.decode import IMAGE_SUFFIXES, UnreadableImageError
-from pretask.data.images.fitting import enough, fit
+from pretask.data.images.decode import UnreadableImageError, or_fault
+from pretask.data.parallel import map_indices
+from pretask.data.readers.folder import scan
 from pretask.errors import PretaskError
 from pretask.export import load_model, local_folder
+from pretask.io.documents import one_line
 from pretask.methods import ModelCard, read_card
 from pretask.training.device import resolve_device
 
 _BATCH = 64
+_CHUNK = 8  # pictures that a thread reads at a time
 
 
 def predict(
@@ -33,11 +38,11 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Label pictures.
 
-    Each is resized so that it covers the size the model was trained on, and cut to its centre.
+    Each is resized so that it covers the size the model was trained on, and cut to its centre, as in evaluation.
 
     Args:
         run: a run folder, an export in any format, or "hf:owner/name" for one on the Hugging Face Hub.
-        images: picture files, or folders of them (searched in depth, hidden files left out).
+        images: picture files, or folders of them (searched in depth, what is hidden left out).
         inference: a way to answer; None is the model's default.
         top: how many classes to name, clamped to the number of classes.
         skip_bad: leave out pictures that cannot be read.
@@ -55,21 +60,25 @@ def predict(
         raise PretaskError(f"--top {top} names no class: type --top 1 or more")
     where = resolve_device(device)
     folder = local_folder(run)
-    card, classifier = read_card(folder), load_model(folder, inference).to(where)
+    card = read_card(folder)
+    classifier = load_model(folder, inference, card).to(where)
     paths = _picture_files(images)
     answers, bad = [], []
-    for start in range(0, len(paths), _BATCH):
-        read, pixels, unread = _read(paths[start : start + _BATCH], card)
-        if unread and not skip_bad:
-            raise unread[0]
-        bad += unread
-        if not read:
-            continue
-        with torch.no_grad():
-            probabilities = classifier(pixels.to(where).float() / 255).softmax(dim=1).cpu()
-        if not probabilities.isfinite().all():
-            raise PretaskError(f"the model in {run} answers NaN: train it again with a smaller --lr")
-        answers += [_answer(path, p, card, top) for path, p in zip(read, probabilities, strict=True)]
+    with closing(_read(paths, card)) as pictures:
+        while batch := list(islice(pictures, _BATCH)):
+            unread = [picture for _, picture in batch if isinstance(picture, UnreadableImageError)]
+            if unread and not skip_bad:
+                raise unread[0]
+            bad += unread
+            read = [(path, picture) for path, picture in batch if isinstance(picture, Tensor)]
+            if not read:
+                continue
+            with torch.no_grad():
+                pixels = torch.stack([picture for _, picture in read]).to(where).float() / 255
+                probabilities = classifier(pixels).softmax(dim=1).cpu()
+            if not probabilities.isfinite().all():
+                raise PretaskError(f"the model in {run} answers NaN: train it again with a smaller --lr")
+            answers += [_answer(path, p, card, top) for (path, _), p in zip(read, probabilities, strict=True)]
     _tell_left_out(bad, len(paths), console)
     return answers
 
@@ -91,7 +100,7 @@ def _picture_files(given: Sequence[Path | str]) -> list[Path]:
     paths: list[Path] = []
     for item in map(Path, given):
         if item.is_dir():
-            paths += sorted(p for p in item.rglob("*") if _is_picture(p))
+            paths += _pictures_in(item)
         elif item.is_file():
             paths.append(item)
         else:
@@ -101,22 +110,19 @@ def _picture_files(given: Sequence[Path | str]) -> list[Path]:
     return paths
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _pictures_in(folder: Path) -> list[Path]:
+    try:
+        found = scan(folder).classes
+    except OSError as fault:
+        raise PretaskError(f"cannot read {folder} ({one_line(fault)}): check its permissions") from fault
+    return sorted(folder / place / name for place, names in found.items() for name in names)
 
 
-def _read(paths: Sequence[Path], card: ModelCard) -> tuple[list[Path], Tensor, list[UnreadableImageError]]:
-    read, pixels, unread = [], [], []
+def _read(paths: Sequence[Path], card: ModelCard) -> Generator[tuple[Path, Tensor | UnreadableImageError]]:
+    """Yield each picture as it is evaluated, uint8 [C, H, W], or why it cannot be read; some are read ahead."""
     files = FileImages(Path(), [str(path) for path in paths], card.channels)
-    for i, path in enumerate(paths):
-        try:
-            image = files.read(i, enough(card.image_size))
-        except UnreadableImageError as fault:
-            unread.append(fault)
-            continue
-        read.append(path)
-        pixels.append(fit(image, card.image_size))
-    return read, torch.stack(pixels) if pixels else torch.empty(0), unread
+    read = or_fault(lambda i: files.fitted(i, card.image_size))
+    yield from zip(paths, map_indices(read, range(len(paths)), "reading pictures", _CHUNK), strict=True)
 
 
 def _answer(path: Path, probabilities: Tensor, card: ModelCard, top: int) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from pretask.data import ArrayImages, FileImages, load_data, prepare
+from pretask.data import ArrayImages, FileImages, create_loader, load_data, prepare
+from pretask.data.images.fitting import fit
 from pretask.data.sources import SOURCES
 from pretask.errors import PretaskError
 
@@ -40,6 +42,30 @@ def test_equal_sizes_are_decoded_into_memory(pets):
     assert isinstance(data.train.images, ArrayImages)
     assert data.train.images.describe(4) == "dog/0.png"
     assert not data.mixed_sizes
+
+
+def test_an_image_is_seen_alike_wherever_it_lies(tmp_path):
+    """JPEGs are decoded at a part of their size; from memory, from files and in batches that has to be the same one."""
+    for i, kind in enumerate(("cat", "dog")):
+        folder = tmp_path / "set" / kind
+        folder.mkdir(parents=True)
+        stripes = 127 + 120 * np.sign(np.sin(np.mgrid[:300, :300][i] / 1.3))
+        Image.fromarray(stripes.astype(np.uint8)).save(folder / "a.jpg", quality=90)
+    kept, left = (load_data(tmp_path / "set", image_size=32, memory_limit=limit) for limit in (2**20, 0))
+    assert isinstance(kept.train.images, ArrayImages)
+    assert isinstance(left.train.images, FileImages)
+    assert kept.train.images.storage.shape == (2, 1, 75, 75), "a quarter is more than twice of 32"
+    shown = []
+    for data in (kept, left):
+        shown.append(torch.stack([data.train.images.fitted(i, (32, 32)) for i in range(2)]))
+        for kind in ("resident", "streaming"):
+            loader = create_loader(
+                data.train, image_size=(32, 32), batch_size=2, device="cpu", train=False, kind=kind, workers=0
+            )
+            shown.append((next(loader.epoch(0)).images * 255).round().byte())
+    assert all(torch.equal(shown[0], other) for other in shown[1:])
+    whole = torch.stack([fit(left.train.images.read(i), (32, 32)) for i in range(2)])
+    assert not torch.equal(shown[0], whole)
 
 
 def test_large_sets_stay_in_files(pets):

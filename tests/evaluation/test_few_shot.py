@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestCentroid
 
 from command_line import CommandLine, tiny
 from pretask.data import ArrayImages, ImageData, LabelledImages
-from pretask.data.loaders.episodes import EpisodeSize
+from pretask.data.loaders.schedule import EpisodeSize
 from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS
 from pretask.evaluation.few_shot import draw_episodes, ridge

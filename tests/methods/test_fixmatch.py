@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from pretask.backbones import create_backbone
 from pretask.data import ArrayImages, LabelledImages, create_loader
-from pretask.data.loaders.paired import pair
+from pretask.data.loaders.loader import pair
 from pretask.errors import PretaskError
 from pretask.methods import METHODS, MethodParts, create_method
 from pretask.methods.fixmatch import DistributionAlignment, FixMatch, StrongViews

@@ -38,7 +38,7 @@ def write_pets(folder: Path, count: int = 60) -> Path:
 @pytest.fixture
 def hub(monkeypatch):
     with asked_by_this_process(monkeypatch) as hub:
-        monkeypatch.setattr(streaming, "processors", lambda: 2)
+        monkeypatch.setattr(streaming, "usable_cpus", lambda: 2)
         yield hub
 
 

@@ -76,9 +76,9 @@ def _data() -> list[str]:
 
 
 def _augmentations() -> list[str]:
-    from pretask.data.loaders.augmentation import augment_names
+    from pretask.data.loaders.augmentation import augment_descriptions
 
-    return augment_names()
+    return [f"{name:<30} {text}" for name, text in augment_descriptions().items()]
 
 
 def _evaluators() -> list[str]:

@@ -1,4 +1,4 @@
-"""Labels of any kind become int64 class indices with class names, or a fault that tells what is wrong."""
+"""Labels of any kind become int64 class indices with class names, or a fault that says what is wrong."""
 
 from __future__ import annotations
 

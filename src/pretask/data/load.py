@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pretask.data.images.containers import ImageData, RawData
-from pretask.data.images.survey import MEMORY_LIMIT
-from pretask.data.prepare import prepare
+from pretask.data.prepare import MEMORY_LIMIT, prepare
 from pretask.data.readers import KINDS, read_path
 from pretask.data.readers.arrays import read_arrays
 from pretask.data.readers.hub import is_hub_object, read_hub, read_hub_object
-from pretask.data.readers.hub_files import PREFIX
-from pretask.data.readers.hub_stream import read_hub_stream
 from pretask.data.sources import SOURCES
 from pretask.errors import PretaskError, unknown_name
 
+LEFT_ON_HUB = "hf://"
+"""How the name of a data set starts that stays on the Hub."""
 Fingerprint = tuple[Any, ...]
 _latest: list[tuple[Fingerprint, ImageData]] = []
 
@@ -82,6 +81,19 @@ def load_data(
     return data
 
 
+def fixed_source(source: str) -> str:
+    """Return what names a data set, with the commit that it is at now where it is read from the Hub.
+
+    Raises:
+        PretaskError: the commit cannot be asked for.
+    """
+    if not source.startswith(LEFT_ON_HUB):
+        return source
+    from pretask.data.readers.hub_stream import at_commit
+
+    return at_commit(source)
+
+
 def _return_table_memory() -> None:
     """Give back what pyarrow holds for tables that are decoded: for CIFAR-10 about as much as the images take."""
     if "pyarrow" in sys.modules:
@@ -99,7 +111,9 @@ def _read(source: Any, root: Path, download: bool, labelled: bool) -> RawData:
         raise PretaskError(f"cannot load data from a {type(source).__name__}: give a name, a path or arrays")
     if source in SOURCES.names():
         return SOURCES.get(source)(root / source, download)
-    if source.startswith(PREFIX):
+    if source.startswith(LEFT_ON_HUB):
+        from pretask.data.readers.hub_stream import read_hub_stream
+
         return read_hub_stream(source)
     if source.startswith("hf:"):
         return read_hub(source.removeprefix("hf:"))

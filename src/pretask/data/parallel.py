@@ -35,26 +35,31 @@ def without_bars() -> Iterator[None]:
         _bars.reset(before)
 
 
-_CHUNK = 64
+CHUNK = 64
 _AHEAD = 4  # chunks per thread that may wait to be consumed
 
 
-def processors() -> int:
-    """Return how many processors this process may use: by affinity, and by the limit of its container."""
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use: by affinity, and by the limit of its container."""
     from joblib import cpu_count  # a quarter of a second, which `pretask --help` must not wait for
 
     return int(cpu_count())
 
 
-def map_indices(work: Callable[[int], T], indices: Sequence[int], what: str) -> Iterator[T]:
-    """Yield `work(i)` for each of `indices`, in order, with a progress bar called `what` in a terminal."""
-    chunks = [indices[start : start + _CHUNK] for start in range(0, len(indices), _CHUNK)]
+def map_indices(
+    work: Callable[[int], T], indices: Sequence[int], what: str, chunk: int = CHUNK
+) -> Iterator[T]:
+    """Yield `work(i)` for each of `indices`, in order, with a progress bar called `what` in a terminal.
+
+    A thread takes `chunk` of them at a time, and no more than four chunks per thread are done ahead.
+    """
+    chunks = [indices[start : start + chunk] for start in range(0, len(indices), chunk)]
     for results in progress(_map_chunks(work, chunks), len(chunks), what):
         yield from results
 
 
 def _map_chunks(work: Callable[[int], T], chunks: Sequence[Sequence[int]]) -> Iterator[list[T]]:
-    threads = min(16, processors())
+    threads = min(16, usable_cpus())
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[list[T]]] = deque()
         try:

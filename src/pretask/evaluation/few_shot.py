@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretask.data import ImageData
-from pretask.data.loaders.episodes import EpisodeSize, draw_episode, rows_by_class
+from pretask.data.loaders.schedule import EpisodeSize, draw_episode, rows_by_class
 from pretask.evaluation.base import EVALUATORS
 from pretask.evaluation.features import FeatureBank, FeatureEvaluator
 from pretask.evaluation.predictions import predict, split_loader

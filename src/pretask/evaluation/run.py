@@ -166,7 +166,7 @@ def evaluate_run(
     asked = for_heads(images, card, own) if has_heads else images
     if probes:
         split_images = for_probes(images, own, split_seed, per_class, label_fraction, label_seed)
-        bank = FeatureBank(load_encoder(path).to(where), split_images, probes[0])
+        bank = FeatureBank(load_encoder(path, card).to(where), split_images, probes[0])
         answer["features"] = {
             "transfer": None if own else _transfer(card, images),
             **labels,
@@ -178,7 +178,7 @@ def evaluate_run(
             figures = {FEATURES: evaluator.judge(bank)}
         else:
             figures = {
-                mode: evaluator(load_classifier(path, mode).to(where), asked)
+                mode: evaluator(load_classifier(path, mode, card).to(where), asked)
                 for mode in _modes(evaluator, card, inference)
             }
         answer["protocols"][name] = {"protocol": evaluator.protocol, "inferences": figures}

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretask.data.images.fitting import enough, fit
 from pretask.evaluation.predictions import predict, split_loader
 from pretask.explain.scene import CELL, PARTS, Scene, new_figure, save, show_image
 from pretask.io.documents import read_yaml
@@ -47,7 +46,7 @@ def examples(scene: Scene, path: Path) -> dict[str, Any]:
     rows = []
     for group in groups:
         truths = [names[int(images.labels[row])] for row in group.rows]
-        pictures = [fit(images.images.read(row, enough(size)), size).float() / 255 for row in group.rows]
+        pictures = [images.images.fitted(row, size).float() / 255 for row in group.rows]
         above = [
             f"{truth}\n{words}".replace("\n", "\n→ ")
             for truth, words in zip(truths, group.words, strict=True)

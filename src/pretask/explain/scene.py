@@ -18,7 +18,6 @@ from torch import Tensor
 from pretask.data import FileImages, ImageData, LabelledImages
 from pretask.data.images.containers import ImageStore
 from pretask.data.images.decode import UnreadableImageError
-from pretask.data.images.fitting import enough, fit
 from pretask.errors import PretaskError
 from pretask.evaluation.predictions import embed, split_images, split_loader
 from pretask.io.files import write_atomically
@@ -105,7 +104,7 @@ def drawn_subset(images: LabelledImages, count: int, seed: int) -> LabelledImage
 def _chosen(
     images: ImageStore, rows: Sequence[int], labels: Sequence[int | None], size: tuple[int, int]
 ) -> Chosen:
-    pixels = [fit(images.read(row, enough(size)), size) for row in rows]
+    pixels = [images.fitted(row, size) for row in rows]
     titles = tuple(images.describe(row) for row in rows)
     return Chosen(torch.stack(pixels).float() / 255, tuple(labels), titles)
 

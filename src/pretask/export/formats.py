@@ -52,7 +52,9 @@ def _with_card(write: Write) -> Write:
 
 
 FORMATS: dict[str, Format] = {
-    "safetensors": Format("model.safetensors", _write_safetensors, lambda folder, _: load_classifier(folder)),
+    "safetensors": Format(
+        "model.safetensors", _write_safetensors, lambda folder, card: load_classifier(folder, card=card)
+    ),
     "torch-export": Format(program.FILE, _with_card(program.write), program.read),
     "onnx": Format(onnx_model.FILE, _with_card(onnx_model.write), onnx_model.read, "onnx, onnxruntime"),
 }
@@ -70,22 +72,23 @@ def get_format(name: str) -> Format:
     return FORMATS[name]
 
 
-def load_model(folder: Path | str, inference: str | None = None) -> nn.Module:
+def load_model(folder: Path | str, inference: str | None = None, card: ModelCard | None = None) -> nn.Module:
     """Return what turns images [B, C, H, W] in [0, 1] into logits [B, N], of a run or of an export in any format.
 
     Args:
         folder: a run folder or an export.
         inference: one of the saved ways to answer; None is the model's default.
+        card: the folder's, where it was read before.
 
     Raises:
         PretaskError: a missing or damaged file, an unknown inference, a model without a class head.
     """
     folder = Path(folder)
-    card = read_card(folder)
+    card = card or read_card(folder)
     others = [known for name, known in FORMATS.items() if name != "safetensors"]
     found = next((known for known in others if (folder / known.file).is_file()), None)
     if found is None or (folder / FORMATS["safetensors"].file).is_file():
-        return load_classifier(folder, inference)
+        return load_classifier(folder, inference, card)
     if inference not in (None, card.inference):
         raise PretaskError(
             f"{folder} is an export of inference '{card.inference}' alone, not of '{inference}': drop --inference, "

@@ -40,7 +40,7 @@ def export_model(
     run, form = Path(run), get_format(format)
     card = read_card(run)
     name = inference or card.inference
-    classifier = load_classifier(run, name)
+    classifier = load_classifier(run, name, card)
     if RunFolder(run).under_way:
         raise PretaskError(
             f"{run} is not finished: type `pretask train --resume {run}`, and export what it comes to"

@@ -1,4 +1,4 @@
-"""Keeps passwords and tokens out of what is written down and told."""
+"""Keeps passwords and tokens out of what is written down and printed."""
 
 from __future__ import annotations
 

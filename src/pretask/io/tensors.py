@@ -39,9 +39,9 @@ def write_tensors(
     Raises:
         PretaskError: the file cannot be written.
     """
-    told = dict(metadata or {})
-    told[CHECKSUM] = checksum(tensors, told)
-    write_atomically(path, lambda temporary: save_file(dict(tensors), temporary, metadata=told), keep)
+    texts = dict(metadata or {})
+    texts[CHECKSUM] = checksum(tensors, texts)
+    write_atomically(path, lambda temporary: save_file(dict(tensors), temporary, metadata=texts), keep)
 
 
 def read_tensors(path: Path, known: Collection[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:

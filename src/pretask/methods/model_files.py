@@ -47,19 +47,22 @@ def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelC
     write_json(folder / CARD, content)
 
 
-def load_classifier(folder: Path | str, inference: str | None = None) -> Classifier:
+def load_classifier(
+    folder: Path | str, inference: str | None = None, card: ModelCard | None = None
+) -> Classifier:
     """Rebuild a saved classifier, on the CPU and in evaluation mode.
 
     Args:
         folder: a run folder or an export.
         inference: one of the saved ways to answer; None is the model's default.
+        card: the folder's, where it was read before.
 
     Raises:
         PretaskError: a missing or damaged file, a run without a class head, an unknown inference, weights of
             another architecture.
     """
     folder = Path(folder)
-    card = read_card(folder)
+    card = card or read_card(folder)
     if not card.inferences:
         raise no_head(folder)
     name = inference or card.inference
@@ -95,17 +98,18 @@ def save_encoder(
     write_json(folder / CARD, asdict(card))
 
 
-def load_encoder(folder: Path | str) -> Encoder:
+def load_encoder(folder: Path | str, card: ModelCard | None = None) -> Encoder:
     """Rebuild a saved backbone with its normalisation and no pretexts, on the CPU and in evaluation mode.
 
     Args:
         folder: a run folder or an export, with a class head or without.
+        card: the folder's, where it was read before.
 
     Raises:
         PretaskError: a missing or damaged file, weights of another architecture.
     """
     folder = Path(folder)
-    card = read_card(folder)
+    card = card or read_card(folder)
     with _told_where_unfit(folder, card):
         return _rebuild_encoder(card, _read_tensors(folder / WEIGHTS)).eval()
 

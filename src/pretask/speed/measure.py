@@ -15,7 +15,6 @@ from torch import Tensor
 from pretask.config.files import override
 from pretask.config.sections import RunConfig
 from pretask.data import ImageData
-from pretask.data.images.fitting import fit
 from pretask.errors import PretaskError
 from pretask.speed.ceilings import CeilingProbe, Ceilings, interleave, ratio
 from pretask.speed.plain_loop import OwnProcess, PlainLoop, pil_batches
@@ -189,7 +188,7 @@ def _against_ceiling(
 def _pixels(data: ImageData, count: int) -> tuple[Tensor, Tensor]:
     """Return images uint8 [n, C, H, W] of the data, as the plain loop holds them, and labels."""
     rows = torch.arange(min(count, len(data.train)))
-    images = torch.stack([fit(data.train.images.read(int(row)), data.image_size) for row in rows])
+    images = torch.stack([data.train.images.fitted(int(row), data.image_size) for row in rows])
     return images, data.train.labels[rows]
 
 

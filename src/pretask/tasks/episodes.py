@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 
 from pretask.config.sections import FewShotConfig, Kind
-from pretask.data.loaders.episodes import EpisodeSchedule, EpisodeSize
 from pretask.data.loaders.loader import Loader
+from pretask.data.loaders.schedule import EpisodeSchedule, EpisodeSize
 from pretask.data.splits.classes import ClassSplit, load_class_split
 from pretask.errors import PretaskError
 from pretask.evaluation.few_shot import EpisodeJudge

@@ -15,8 +15,7 @@ from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
 from pretask.config.files import C, override, to_full
 from pretask.config.sections import Kind
 from pretask.data import ImageData, LabelledImages
-from pretask.data.loaders.loader import Loader, create_loader
-from pretask.data.loaders.paired import pair
+from pretask.data.loaders.loader import Loader, create_loader, pair
 from pretask.data.loaders.schedule import Schedule
 from pretask.data.splits.classes import ClassSplit
 from pretask.errors import PretaskError

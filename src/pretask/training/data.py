@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pretask.config.files import AnyConfig, C
 from pretask.data import ImageData, apply_splits, load_data
-from pretask.data.readers.hub_stream import fixed_source
+from pretask.data.load import fixed_source
 from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 

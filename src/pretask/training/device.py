@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretask.data.parallel import processors
+from pretask.data.parallel import usable_cpus
 from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 
@@ -92,8 +92,8 @@ def _conv_seconds(*dtypes: torch.dtype) -> dict[torch.dtype, float]:
 
 
 def available_threads() -> int:
-    """Return torch's own number of threads, but no more than the processors that a container leaves this process."""
-    return min(torch.get_num_threads(), processors())
+    """Return torch's own number of threads, but no more than the CPUs that a container leaves this process."""
+    return min(torch.get_num_threads(), usable_cpus())
 
 
 def prepare_host(threads: int | None, device: torch.device) -> None:

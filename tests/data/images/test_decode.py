@@ -111,10 +111,65 @@ def test_postscript_is_refused_before_pillow_would_start_ghostscript(tmp_path, m
             read(path, name)
 
 
-def test_floating_point_pixels_are_refused():
-    image = Image.fromarray(RNG.random((4, 4)).astype(np.float32))
-    with pytest.raises(UnreadableImageError, match="no known range"):
-        decode(encode(image, "TIFF"), None, "a.tif")
+LEVELS = np.array([[0, 1, 2], [100, 254, 255]])
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        LEVELS.astype(np.int32),
+        (LEVELS * 257).astype(np.int32),
+        (LEVELS / 255).astype(np.float32),
+        LEVELS.astype(np.float32),
+        (LEVELS * 257).astype(np.float32),
+    ],
+    ids=lambda array: f"{array.dtype} to {array.max():g}",
+)
+def test_pixels_of_32_bits_keep_their_grey(stored):
+    encoded = encode(Image.fromarray(stored), "TIFF")
+    assert read_header(encoded, "a.tif") == Header(2, 3, 1)
+    for channels in (1, 3):
+        assert (decode(encoded, channels, "a.tif").numpy() == LEVELS).all()
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    upside_down = decode(encode(Image.fromarray(stored), "TIFF", exif=turned), 1, "a.tif")
+    assert (upside_down[0].numpy() == LEVELS[::-1, ::-1]).all()
+
+
+def test_a_dark_image_of_16_bits_stays_dark():
+    dark = Image.fromarray(np.array([[0, 255]], np.uint16))
+    for kind in ("PNG", "TIFF", "PPM"):
+        assert decode(encode(dark, kind), 1, "dark").max() == 0
+
+
+@pytest.mark.parametrize("wrong", [-0.5, 70_000.0, float("nan"), float("inf")])
+def test_floating_point_pixels_of_no_known_range_are_refused(wrong):
+    image = Image.fromarray(np.array([[0.5, wrong]], np.float32))
+    with pytest.raises(UnreadableImageError, match=r"cannot read a.tif \(floating-point .* no known range"):
+        decode(encode(image, "TIFF"), 1, "a.tif")
+
+
+@pytest.mark.parametrize("hidden", [0, 255])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+def test_what_is_transparent_is_laid_on_white(mode, hidden):
+    """Transparent, opaque black, and, where a mode has it, half transparent black; `hidden` is below."""
+    shown = np.array([[[hidden] * 3 + [0], [0] * 3 + [255], [0] * 3 + [128]]], np.uint8)
+    picture, options, expected = Image.fromarray(shown), {}, [255, 0, 127]
+    if mode == "LA":
+        picture = picture.convert("LA")
+    elif mode != "RGBA":
+        picture, expected = Image.new(mode, (2, 1)), [255, 0]
+        if mode == "P":
+            picture.putpalette([hidden] * 3 + [0] * 3)
+            picture.putpixel((1, 0), 1)
+            options = {"transparency": 0}
+        else:
+            clear = 7 if mode == "L" else (7, 7, 7)
+            picture.putpixel((0, 0), clear)
+            options = {"transparency": clear}
+    encoded = encode(picture, **options)
+    for channels in (1, 3):
+        assert decode(encoded, channels, "logo")[:, 0].tolist() == [expected] * channels
 
 
 def test_the_fault_survives_another_process():

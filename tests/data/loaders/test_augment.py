@@ -1,4 +1,4 @@
-"""The recipes: names, descriptions, what is recommended."""
+"""The augmentations: names, descriptions, what is recommended."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pretask.data.loaders.augmentation import (
 from pretask.errors import PretaskError
 
 
-def test_every_name_has_a_recipe_and_a_line():
+def test_every_name_has_an_augmentation_and_a_line():
     names = augment_names()
     assert names[0] == "none"
     assert len(set(names)) == len(names)
     assert list(augment_descriptions()) == names
     for name in names:
-        recipe = get_augmentation(name)
-        assert recipe.name == name
-        assert recipe.description == augment_descriptions()[name] != ""
-        assert "\n" not in recipe.description
+        found = get_augmentation(name)
+        assert found.name == name
+        assert found.description == augment_descriptions()[name] != ""
+        assert "\n" not in found.description
 
 
 @pytest.mark.parametrize("name", augment_names())
-def test_a_name_says_what_the_recipe_does(name):
-    recipe = get_augmentation(name)
-    assert recipe.flip == ("flip" in name)
-    assert recipe.randaugment == ("randaugment" in name)
+def test_a_name_says_what_is_done(name):
+    found = get_augmentation(name)
+    assert found.flip == ("flip" in name)
+    assert found.randaugment == ("randaugment" in name)
     expected = "resized" if "resized-crop" in name else "pad" if "crop" in name else None
-    assert recipe.crop == expected
+    assert found.crop == expected
 
 
 def test_unknown_name_tells_the_nearest():

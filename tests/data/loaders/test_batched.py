@@ -105,23 +105,25 @@ def test_boxes_are_drawn_as_torchvision_draws_them(stored):
 
 
 def test_shifts_cover_the_whole_range_and_half_is_mirrored():
-    recipe = get_augmentation("crop-flip")
-    top, left, mirrored = batched.draw(recipe, 5000, (32, 32), (32, 32), torch.Generator().manual_seed(0))
+    augmentation = get_augmentation("crop-flip")
+    top, left, mirrored = batched.draw(
+        augmentation, 5000, (32, 32), (32, 32), torch.Generator().manual_seed(0)
+    )
     assert torch.bincount(top * 9 + left).min() > 20
     assert 0.45 < mirrored.float().mean() < 0.55
 
 
 @pytest.mark.parametrize("name", augment_names())
 def test_apply_is_crop_then_flip_and_leaves_its_input(name):
-    recipe, given = get_augmentation(name), images(8)
+    augmentation, given = get_augmentation(name), images(8)
     kept = given.clone()
-    table = batched.draw(recipe, 8, (32, 32), (32, 32), torch.Generator().manual_seed(5))
+    table = batched.draw(augmentation, 8, (32, 32), (32, 32), torch.Generator().manual_seed(5))
     expected = given
-    if recipe.crop == "pad":
+    if augmentation.crop == "pad":
         expected = batched.pad_crop(given, table[0], table[1], (4, 4))
-    elif recipe.crop == "resized":
+    elif augmentation.crop == "resized":
         expected = batched.resized_crop(given, table[:4], (32, 32))
-    if recipe.flip:
+    if augmentation.flip:
         expected = batched.flip(expected, table[-1])
-    assert torch.equal(batched.apply(given, recipe, table, (32, 32)), expected)
+    assert torch.equal(batched.apply(given, augmentation, table, (32, 32)), expected)
     assert torch.equal(given, kept)

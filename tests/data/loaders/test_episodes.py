@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from pretask.data import ArrayImages, LabelledImages, create_loader
-from pretask.data.loaders.episodes import EpisodeSchedule, EpisodeSize
+from pretask.data.loaders.schedule import EpisodeSchedule, EpisodeSize
 from pretask.data.splits.classes import load_class_split
 from pretask.errors import PretaskError
 

@@ -21,8 +21,8 @@ from pretask.errors import PretaskError
 
 
 @pytest.fixture(autouse=True)
-def two_processors(monkeypatch):
-    monkeypatch.setattr(streaming, "processors", lambda: 2)
+def two_cpus(monkeypatch):
+    monkeypatch.setattr(streaming, "usable_cpus", lambda: 2)
 
 
 @pytest.fixture
@@ -105,9 +105,9 @@ def test_closing_stops_the_workers_of_a_running_epoch(photos):
         next(epoch)
 
 
-def test_no_more_workers_than_processors_or_batches(photos, monkeypatch):
+def test_no_more_workers_than_cpus_or_batches(photos, monkeypatch):
     assert stream(photos, workers=64)._workers == 2
-    monkeypatch.setattr(streaming, "processors", lambda: 8)
+    monkeypatch.setattr(streaming, "usable_cpus", lambda: 8)
     assert stream(photos, workers=64)._workers == 4
 
 

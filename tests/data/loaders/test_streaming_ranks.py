@@ -20,8 +20,8 @@ STEPS = 6
 
 
 @pytest.fixture(autouse=True)
-def two_processors(monkeypatch):
-    monkeypatch.setattr(streaming, "processors", lambda: 2)
+def two_cpus(monkeypatch):
+    monkeypatch.setattr(streaming, "usable_cpus", lambda: 2)
 
 
 @pytest.fixture(params=["folder", "shards", "shards of which one group is at hand"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pretask.data.images.containers import ArrayImages, ImageStore
+from pretask.data.images.stores import ArrayImages, ImageStore
 from pretask.data.parallel import map_indices
 
 MOST_IN_MEMORY = 10_000

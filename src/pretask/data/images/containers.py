@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
+from pretask.data.images.channel_moments import channel_statistics
 from pretask.data.images.stores import (
     ArrayImages,
     ByteItems,
@@ -62,6 +63,29 @@ class LabelledImages:
         return LabelledImages(self.images.subset(chosen), self.labels[chosen])
 
 
+class _OfTrainImages:
+    """Mean or standard deviation of a data set: as given, or else found when one of the two is first read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, data: None, owner: type) -> _OfTrainImages: ...
+    @overload
+    def __get__(self, data: ImageData, owner: type) -> tuple[float, ...]: ...
+    def __get__(self, data: ImageData | None, owner: type) -> _OfTrainImages | tuple[float, ...]:
+        if data is None:
+            raise AttributeError(self.name)  # by which `dataclass` knows that there is no default
+        known = vars(data)
+        if known[self.name] is None:
+            known["mean"], known["std"] = channel_statistics(data.train.images)
+        found: tuple[float, ...] = known[self.name]
+        return found
+
+    def __set__(self, data: ImageData, value: tuple[float, ...] | None) -> None:
+        vars(data)[self.name] = value
+
+
 @dataclass(frozen=True, eq=False)
 class ImageData:
     """A data set: its splits and what was found out about them.
@@ -72,8 +96,8 @@ class ImageData:
         class_names: N names, in the order of the labels.
         channels: of every image, 1 or 3.
         image_size: (height, width) at which the network sees each image.
-        mean, std: per channel, in [0, 1] units, over the train images.
-        augment: the recommended augmentation recipe.
+        mean, std: per channel, in [0, 1] units, over the train images; given as None, they are found when first read.
+        augment: the recommended augmentation.
         mixed_sizes: whether stored images differ in size, so that a loader has to resize them.
         skipped: images left out because they could not be read.
         notes: what was done to the splits, for reports: "test: 20 % of train, seed 0".
@@ -88,9 +112,9 @@ class ImageData:
     class_names: tuple[str, ...]
     channels: int
     image_size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    augment: str
+    mean: _OfTrainImages = _OfTrainImages()
+    std: _OfTrainImages = _OfTrainImages()
+    augment: str = "none"
     mixed_sizes: bool = False
     skipped: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
@@ -134,15 +158,17 @@ class ImageData:
 
     def summary(self) -> str:
         """Return the data set in one line."""
-        facts = self.facts()
-        height, width = self.image_size
-        sizes = f"{facts['train_images']:,} train, {facts['validation_images']:,} validation, "
-        smallest, largest = facts["smallest_class"], facts["largest_class"]
+        train, validation, test = (
+            0 if split is None else len(split) for split in (self.train, self.validation, self.test)
+        )
+        (height, width), counts = self.image_size, self.class_counts
+        smallest, largest = int(counts.min()), int(counts.max())
         each = f"{largest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
         count = len(self.skipped)
         skipped = f"; {count:,} unreadable image{'s' * (count > 1)} left out" if count else ""
         return (
-            f"{self.name}: {sizes}{facts['test_images']:,} test images, {self.num_classes} classes "
+            f"{self.name}: {train:,} train, {validation:,} validation, {test:,} test images, "
+            f"{self.num_classes} classes "
             f"({each} train images each), "
             f"{height}x{width}x{self.channels}{skipped}"
         )

@@ -1,16 +1,18 @@
-"""From the bytes of an image file to a uint8 tensor, and the facts that its header tells."""
+"""From the bytes of an image file to a uint8 tensor, and the facts in its header."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -26,9 +28,10 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_BYTES = 2**30
 """Of an image file."""
 MAX_PIXELS = 2 * 89_478_485
-"""Of an image, where Pillow too refuses by default: a small file can tell of a picture that fills the memory."""
+"""Of an image, where Pillow too refuses by default: a small file can announce an image that fills the memory."""
 
-_GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
+_GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"))
+_ONE, _8_BITS, _16_BITS = 1, 255, 65535  # the brightest value that a floating-point pixel may mean
 _TURNED_BY_EXIF = frozenset((5, 6, 7, 8))  # orientations that swap height and width
 _EXIF_ORIENTATION = 0x0112
 _DECODE_FAULTS = (
@@ -41,6 +44,9 @@ _DECODE_FAULTS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,18 @@ def unreadable(what: str, reason: object) -> UnreadableImageError:
     )
     error.what, error.reason = what, _plain(reason)
     return error
+
+
+def or_fault(work: Callable[[int], T]) -> Callable[[int], T | UnreadableImageError]:
+    """Return what does `work` and returns the fault where an image cannot be read."""
+
+    def tried(i: int) -> T | UnreadableImageError:
+        try:
+            return work(i)
+        except UnreadableImageError as fault:
+            return fault
+
+    return tried
 
 
 def _plain(reason: object) -> str:
@@ -113,16 +131,18 @@ def decode(
 
     Args:
         encoded: a file's content, in one of `FORMATS`.
-        channels: 1, 3, or None for the image's own (grey modes 1, everything else 3; alpha is dropped).
+        channels: 1, 3, or None for the image's own (grey modes 1, everything else 3).
         what: how the image is called in an error.
         at_least: (height, width) that is enough: a JPEG is decoded at a half, a quarter or an eighth of its size
             where neither side falls below it, which is several times faster. None for the full size.
 
     Returns:
-        uint8 tensor [C, H, W], turned upright as its EXIF data say.
+        uint8 tensor [C, H, W], turned upright as its EXIF data say, laid on white where it is transparent. Of 16 bits
+        the upper 8 are kept. A TIFF's 32-bit integers are taken for 16 bits where one is above 255, and its
+        floating-point pixels for 0 … 1, 0 … 255 or 0 … 65535, whichever holds them.
 
     Raises:
-        UnreadableImageError: the bytes are no image, end too early, or tell of more than `MAX_PIXELS`.
+        UnreadableImageError: the bytes are no image, end too early, or announce more than `MAX_PIXELS`.
     """
     try:
         with _open(io.BytesIO(encoded)) as image:
@@ -152,11 +172,9 @@ def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
     wanted = channels or _own_channels(image)
     # Pillow's exif_transpose copies even an image that is upright.
     upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
-    eight_bit = _eight_bit(upright)
-    if eight_bit.mode == "P" and "transparency" in eight_bit.info:
-        eight_bit = eight_bit.convert("RGBA")
+    plain = _on_white(_eight_bit(upright))
     mode = "L" if wanted == 1 else "RGB"
-    pixels = np.array(eight_bit if eight_bit.mode == mode else eight_bit.convert(mode))
+    pixels = np.array(plain if plain.mode == mode else plain.convert(mode))
     channels_first = pixels[None] if wanted == 1 else pixels.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(channels_first))
 
@@ -177,13 +195,35 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip it."""
-    if not image.mode.startswith("I"):
+    """Scale grey of more than 8 bits; Pillow's own conversion would clip it."""
+    if not image.mode.startswith(("I", "F")):
         return image
-    return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    values = np.asarray(image)
+    if image.mode == "F":
+        grey = _float_to_eight_bit(values)
+    elif image.mode == "I" and image.format not in ("PNG", "PPM") and values.max() <= _8_BITS:
+        grey = values.clip(0)
+    else:
+        grey = (values.astype(np.int64) >> 8).clip(0, _8_BITS)
+    return Image.fromarray(grey.astype(np.uint8))
+
+
+def _float_to_eight_bit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = float(values.min()), float(values.max())
+    brightest = next((most for most in (_ONE, _8_BITS, _16_BITS) if 0 <= low <= high <= most), None)
+    if brightest is None:
+        raise ValueError(f"floating-point pixels from {low:.4g} to {high:.4g} have no known range")
+    scaled: NDArray[np.float32] = (values * (_8_BITS / brightest)).round()
+    return scaled
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Lay what is transparent on white, as most programs show it: the colours below may be any."""
+    if not image.has_transparency_data:
+        return image
+    coloured = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
 
 
 def _own_channels(image: Image.Image) -> int:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
     return 1 if image.mode in _GREY_MODES else 3

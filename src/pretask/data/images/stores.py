@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pretask.data.images.decode import Header, decode, read_file, read_header
+from pretask.data.images.fitting import enough, fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,10 @@ class ImageStore(ABC):
         Raises:
             UnreadableImageError: the image cannot be decoded; the message names it.
         """
+
+    def fitted(self, i: int, size: tuple[int, int]) -> Tensor:
+        """Return image `i` as it is evaluated and predicted: uint8 [C, H, W] of `size`; raises as `read` does."""
+        return fit(self.read(i, enough(size)), size)
 
     @abstractmethod
     def header(self, i: int) -> Header:

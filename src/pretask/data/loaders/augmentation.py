@@ -63,7 +63,7 @@ _AUGMENTATIONS = {
 
 
 def augment_names() -> list[str]:
-    """Return the recipes, the plainest first."""
+    """Return the names, the plainest first."""
     return list(_AUGMENTATIONS)
 
 
@@ -73,7 +73,7 @@ def augment_descriptions() -> dict[str, str]:
 
 
 def get_augmentation(name: str) -> Augmentation:
-    """Return a augmentation; an unknown name is a `PretaskError` that tells the nearest one."""
+    """Return an augmentation; an unknown name is a `PretaskError` that names the nearest one."""
     if name not in _AUGMENTATIONS:
         raise unknown_name("augmentation", name, _AUGMENTATIONS)
     return _AUGMENTATIONS[name]

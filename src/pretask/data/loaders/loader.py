@@ -1,12 +1,14 @@
-"""One door to both kinds of loader."""
+"""One door to both kinds of loader, and to batches of labelled and unlabelled images together."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 
 import torch
 
 from pretask.data.images.containers import ImageStore, LabelledImages
 from pretask.data.loaders.augmentation import Augmentation, get_augmentation
-from pretask.data.loaders.batches import Batch, Loader
+from pretask.data.loaders.batches import FILLER, Batch, Loader
 from pretask.data.loaders.resident import ResidentLoader, held_bytes, lies_ready
 from pretask.data.loaders.schedule import Schedule
 from pretask.data.loaders.streaming import StreamingLoader
@@ -47,13 +49,13 @@ def create_loader(
         device: where batches are wanted.
         train: shuffle each epoch and leave out what does not fill a batch on every rank; otherwise in order,
             in equal batches, where rows that only pad have label -1.
-        augment: a augmentation of `augment_names()`; with `train=False` only "none".
+        augment: an augmentation of `augment_names()`; with `train=False` only "none".
         kind: "resident" (all images on the device as uint8), "streaming" (read anew in each epoch), or
             "auto": resident where the images take no more than `resident_limit` bytes, or lie in memory
             ready for use; but RandAugment, which works image by image, is left to worker processes.
         seed: decides order and augmentation, with the epoch and the batch; no global generator is touched.
         rank, world_size: of this process, and how many there are: each takes its part of every step.
-        workers: processes that read images for streaming; at most one per processor is started.
+        workers: processes that read images for streaming; at most one per CPU is started.
         channels_last: memory format of the batches.
         resident_limit: bytes; None for an eighth of the GPU's memory, or 2 GiB elsewhere.
         schedule: which images come when, in place of what `train` says; episodes have one.
@@ -138,3 +140,73 @@ def _default_limit(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory * _GPU_SHARE)
     return _CPU_LIMIT
+
+
+class PairedLoader:
+    """Batches of labelled images, each followed by unlabelled ones; see `Loader`.
+
+    An epoch passes once over the unlabelled images. The labelled ones go round at their own pace: the batch of step s
+    of the whole training depends on s alone.
+
+    Args:
+        labelled, unlabelled: training loaders of one rank.
+    """
+
+    def __init__(self, labelled: Loader, unlabelled: Loader) -> None:
+        self.labelled, self.unlabelled = labelled, unlabelled
+        self.batch_size = labelled.batch_size + unlabelled.batch_size
+        self.num_images = unlabelled.num_images
+        self.kind = unlabelled.kind
+        self.nbytes = labelled.nbytes + unlabelled.nbytes
+
+    def __len__(self) -> int:
+        return len(self.unlabelled)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches `start`… of an epoch, the labelled images first; others have label -1."""
+        labelled = self._labelled_from(epoch * len(self) + start)
+        for other in self.unlabelled.epoch(epoch, start):
+            batch = next(labelled)
+            yield Batch(
+                torch.cat((batch.images, other.images)),
+                torch.cat((batch.labels, torch.full_like(other.labels, FILLER))),
+                torch.cat((batch.index, other.index)),
+            )
+
+    def _labelled_from(self, step: int) -> Iterator[Batch]:
+        epoch, start = divmod(step, len(self.labelled))
+        while True:
+            yield from self.labelled.epoch(epoch, start)
+            epoch, start = epoch + 1, 0
+
+    def close(self) -> None:
+        """Stop worker processes of both; see `Loader.close`."""
+        self.labelled.close()
+        self.unlabelled.close()
+
+
+def pair(
+    labelled: Loader,
+    make: Callable[[LabelledImages, int], Loader],
+    unlabelled: LabelledImages,
+    ratio: int,
+) -> PairedLoader:
+    """Return batches of labelled images with `ratio` unlabelled ones for each.
+
+    Args:
+        labelled: a training loader.
+        make: makes one of images, for a batch size.
+        unlabelled: the images; their labels are not read.
+        ratio: unlabelled images per labelled one, at least 1.
+
+    Raises:
+        PretaskError: there are fewer unlabelled images than a batch takes.
+    """
+    wanted = ratio * labelled.batch_size
+    other = make(unlabelled, wanted)
+    if other.batch_size < wanted:
+        raise PretaskError(
+            f"a step takes {labelled.batch_size} labelled and {wanted} unlabelled images, and there are "
+            f"{len(unlabelled)} of these: type a smaller --batch-size or --unlabelled-ratio"
+        )
+    return PairedLoader(labelled, other)

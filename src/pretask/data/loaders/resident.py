@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pretask.data.images.containers import ArrayImages, ImageStore, LabelledImages
-from pretask.data.images.fitting import enough, fit, mixed_channels, resize_cover, zoomed
+from pretask.data.images.fitting import enough, mixed_channels, resize_cover, zoomed
 from pretask.data.loaders import augmentation as batched
 from pretask.data.loaders.augmentation import Augmentation, randaugment
 from pretask.data.loaders.batches import FILLER, Batch, send, to_pixels
@@ -101,13 +101,15 @@ def _load(source: object, plan: _Plan, image_size: tuple[int, int], device: torc
     if isinstance(source, ArrayImages) and plan.how == "ready":
         return source.array.to(device)
     channels = _channels(source)
-    change = fit if plan.how == "fitted" else resize_cover
 
     def load(i: int) -> Tensor:
-        image = source.read(i, enough(image_size))
+        if plan.how == "fitted":
+            image = source.fitted(i, plan.size)
+        else:
+            image = resize_cover(source.read(i, enough(image_size)), plan.size)
         if image.shape[0] != channels:
             raise mixed_channels(source.describe(i), image.shape[0], channels)
-        return change(image, plan.size)
+        return image
 
     pixels = torch.empty(len(source), channels, *plan.size, dtype=torch.uint8, device=device)
     for i, image in enumerate(map_indices(load, range(len(source)), "reading images")):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
 from pretask.data.images.containers import ImageStore, LabelledImages
-from pretask.data.images.fitting import enough, fit, mixed_channels
+from pretask.data.images.fitting import enough, mixed_channels
 from pretask.data.loaders.augmentation import (
     CROP_RATIO,
     CROP_SCALE,
@@ -28,7 +28,7 @@ from pretask.data.loaders.augmentation import (
 )
 from pretask.data.loaders.batches import FILLER, Batch, send, to_pixels
 from pretask.data.loaders.schedule import Schedule, derived_seed
-from pretask.data.parallel import processors
+from pretask.data.parallel import usable_cpus
 from pretask.errors import PretaskError
 
 
@@ -77,7 +77,7 @@ class StreamingLoader:
         image_size: (height, width) of a batch.
         schedule: which images come when.
         augmentation: the augmentation, by torchvision's transforms; a resized crop sees the original image.
-        workers: processes that read images; 0 reads in this process. At most one per processor is started.
+        workers: processes that read images; 0 reads in this process. At most one per CPU is started.
         channels_last: memory format of the batches.
     """
 
@@ -102,7 +102,7 @@ class StreamingLoader:
         self.num_images = len(split)
         self._labels = split.labels
         self._reader = _Reader(split.images, image_size, augmentation, schedule.seed)
-        self._workers = min(workers, processors(), schedule.steps)
+        self._workers = min(workers, usable_cpus(), schedule.steps)
         self._sampler = _EpochSampler()
         self._source: DataLoader[Any] | None = None
         self._batches: Iterator[Tensor | _Fault] = iter(())
@@ -196,7 +196,7 @@ class _Reader(Dataset[Tensor]):
         self, images: ImageStore, size: tuple[int, int], augmentation: Augmentation, seed: int
     ) -> None:
         self.images = images
-        self.size, self.enough = size, enough(size)
+        self.size = size
         self.seed = seed
         self.random = bool(augmentation.crop or augmentation.flip or augmentation.randaugment)
         self.fits_first = augmentation.crop != "resized"
@@ -213,14 +213,17 @@ class _Reader(Dataset[Tensor]):
             return _Fault(str(fault))
 
     def _read(self, epoch: int, i: int) -> Tensor:
-        image = self.images.read(i, self.enough)
-        if self.fits_first:
-            image = fit(image, self.size)
+        image = self._image(i)
         if not self.random:
             return image
         with seeded(derived_seed("image", self.seed, epoch, i)):
             changed: Tensor = self.transform(image)
         return changed
+
+    def _image(self, i: int) -> Tensor:
+        if self.fits_first:
+            return self.images.fitted(i, self.size)
+        return self.images.read(i, enough(self.size))
 
     def _stack(self, images: list[Tensor], asked: Sequence[tuple[int, int]]) -> Tensor:
         channels = self.images.channels or self.images.header(0).channels

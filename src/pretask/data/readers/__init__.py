@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pretask.data.images.containers import RawData
 from pretask.data.images.decode import IMAGE_SUFFIXES
+from pretask.data.readers.arrays import read_npz
 from pretask.data.readers.folder import is_unlabelled, read_folder, read_unlabelled
 from pretask.data.readers.hub import is_saved_dataset, read_saved_dataset
-from pretask.data.readers.npz import read_npz
 from pretask.data.readers.table import find_tables, is_pattern, match_tables, read_tables
 from pretask.errors import PretaskError
 

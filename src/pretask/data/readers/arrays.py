@@ -1,8 +1,13 @@
-"""Arrays in memory: numpy arrays or torch tensors of pixels and labels."""
+"""Arrays of pixels and labels: numpy arrays or torch tensors in memory, or an .npz file of them."""
 
 from __future__ import annotations
 
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +16,10 @@ from torch import Tensor
 
 from pretask.data.images.containers import SPLITS, ArrayImages, LabelledImages, RawData, split_of
 from pretask.data.labels import check_count, encode_labels
+from pretask.data.prepare import physical_memory
 from pretask.errors import PretaskError
+from pretask.io.documents import one_line
+from pretask.io.files import check_regular
 
 _SHAPES = "(n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3"
 
@@ -104,3 +112,59 @@ def _as_uint8(images: Tensor, what: str) -> Tensor:
             )
         out.copy_((chunk * 255).round())
     return pixels
+
+
+_NPZ_KEYS = {"train": "train", "validation": "val", "test": "test"}
+_NPZ_FAULTS = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,  # what zipfile raises for a compression that it does not know
+    RuntimeError,  # … and for one that is encrypted
+    tokenize.TokenError,  # what numpy raises for some headers
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_npz(path: Path) -> RawData:
+    """Read `train_images` (n, H, W) or (n, H, W, 3) and `train_labels` (n, 1) or (n,); val, test alike.
+
+    Raises:
+        PretaskError: the file is broken, holds pickled objects, lacks arrays, or is larger than the memory.
+    """
+    try:
+        _check_archive(path)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            pairs = {
+                split: (arrays[f"{key}_images"], arrays[f"{key}_labels"])
+                for split, key in _NPZ_KEYS.items()
+                if _has_split(arrays, key, path)
+            }
+            found = ", ".join(arrays.files)
+    except _NPZ_FAULTS as fault:
+        reason = one_line(fault).rstrip(".")
+        raise PretaskError(f"cannot read {path} ({reason}): write it with numpy.savez, no objects") from fault
+    if "train" not in pairs:
+        raise PretaskError(f"{path} has arrays {found or 'none'}: train_images and train_labels are needed")
+    return replace(read_arrays(pairs, path.name), name=path.stem)
+
+
+def _check_archive(path: Path) -> None:
+    check_regular(path)
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > physical_memory():  # a small archive can announce any size
+        raise PretaskError(
+            f"{path} unpacks to {size / 2**30:,.1f} GiB, more than the memory of this machine: "
+            "keep the images as files, in a folder of each class's name"
+        )
+
+
+def _has_split(arrays: Any, key: str, path: Path) -> bool:
+    present = [name in arrays.files for name in (f"{key}_images", f"{key}_labels")]
+    if any(present) and not all(present):
+        missing = "labels" if present[0] else "images"
+        raise PretaskError(f"{path} lacks the array {key}_{missing}: images and labels are needed together")
+    return all(present)

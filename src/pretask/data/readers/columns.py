@@ -84,15 +84,15 @@ def item_bytes(item: Any, folders: Sequence[Path] | None, what: str) -> bytes:
 
 
 def _pointed(path: str, folders: Sequence[Path] | None, what: str) -> bytes:
-    told = f"{path}, which {what} points to"
+    named = f"{path}, which {what} points to"
     if "\0" in path:
-        raise unreadable(told, "no file can be called so")
+        raise unreadable(named, "no file can be called so")
     if folders is not None and not folders:
-        raise unreadable(told, "of a set that is read from the Hub nothing is read but its parquet files")
+        raise unreadable(named, "of a set that is read from the Hub nothing is read but its parquet files")
     found = (folders[0] / path if folders else Path(path)).resolve()
     if folders is not None and not any(found.is_relative_to(folder.resolve()) for folder in folders):
-        raise unreadable(told, f"it is not below {folders[0]}/")
-    return read_file(found, told)
+        raise unreadable(named, f"it is not below {folders[0]}/")
+    return read_file(found, named)
 
 
 def _choose(

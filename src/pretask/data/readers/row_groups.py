@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,14 +18,16 @@ import torch
 from pretask.data.images.stores import Blocks
 from pretask.data.parallel import progress
 from pretask.data.readers.columns import item_bytes
-from pretask.data.readers.hub_files import HubFile
 from pretask.errors import PretaskError
 from pretask.io.documents import one_line
 from pretask.io.files import check_regular
 
+if TYPE_CHECKING:
+    from pretask.data.readers.hub_stream import HubFile
+
 T = TypeVar("T")
 U = TypeVar("U")
-TableFile: TypeAlias = Path | HubFile
+TableFile: TypeAlias = "Path | HubFile"
 """A parquet file of this machine, or one that stays on the Hub."""
 
 OPEN_BYTES = 256 * 2**20
@@ -124,26 +126,23 @@ class RowGroups:
         file = self.files[number]
         try:
             # Opened for each group: an open file would be shared with processes that are forked.
-            source = file if isinstance(file, Path) else file.open(*self._piece(number, place))
-            with pq.ParquetFile(source, metadata=self.footers[number]) as table:
+            here = isinstance(file, Path)
+            source = file if here else file.open()
+            # On the Hub bytes and paths, which lie side by side, come in one range.
+            with pq.ParquetFile(source, metadata=self.footers[number], pre_buffer=not here) as table:
                 return table.read_row_group(place, columns=[self.column], use_threads=False)[self.column]
         except FAULTS as fault:
             raise damaged(file, fault) from fault
-
-    def _piece(self, number: int, place: int) -> tuple[int, int]:
-        """Return where the column's bytes of a row group start and stop in their file."""
-        parts = _parts(self.footers[number].row_group(place), self.column)
-        starts = [min(p.data_page_offset, p.dictionary_page_offset or p.data_page_offset) for p in parts]
-        stops = [start + p.total_compressed_size for start, p in zip(starts, parts, strict=True)]
-        return min(starts, default=0), max(stops, default=0)
 
 
 def damaged(file: TableFile, fault: Exception) -> PretaskError:
     """Return the error for a file that is not what its name says."""
     reason = one_line(fault).rstrip(". ")
-    if isinstance(file, HubFile):
-        return file.damaged(reason)
-    return PretaskError(f"cannot read {file} ({reason}): it is damaged or no parquet file; fetch it again")
+    if isinstance(file, Path):
+        return PretaskError(
+            f"cannot read {file} ({reason}): it is damaged or no parquet file; fetch it again"
+        )
+    return file.damaged(reason)
 
 
 def read_footers(files: Sequence[TableFile]) -> list[pq.FileMetaData]:
@@ -177,7 +176,7 @@ def _parts(group: pq.RowGroupMetaData, column: str) -> list[pq.ColumnChunkMetaDa
 
 def _for_each(work: Callable[[T], U], items: Sequence[T], files: Sequence[TableFile]) -> list[U]:
     """Return `work` of each item, several at the same time where answers of the Hub are waited for."""
-    if not any(isinstance(file, HubFile) for file in files):
+    if all(isinstance(file, Path) for file in files):
         return [work(item) for item in items]
     with ThreadPoolExecutor(_QUESTIONS) as pool:
         try:

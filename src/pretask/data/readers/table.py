@@ -24,11 +24,11 @@ _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\b")
 def find_tables(folder: Path) -> dict[str, list[Path]]:
     """Return the parquet files in `folder`, or in its folders, by split; empty where there are none.
 
-    A file's split is told by the start of its name, or else of its folder's. Files that tell nothing are all
+    A file's split is found from the start of its name, or else of its folder's. Files that say nothing are all
     train images.
 
     Raises:
-        PretaskError: some files tell their split and others do not; none is for training; one of several that belong
+        PretaskError: some files say their split and others do not; none is for training; one of several that belong
             together is missing.
     """
     files = sorted(folder.glob("*.parquet")) or sorted(folder.glob("*/*.parquet"))

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 
-from pretask.data.images.channel_moments import channel_statistics
 from pretask.data.images.containers import ImageData, LabelledImages
 from pretask.data.splits.indices import hold_out, long_tailed
 from pretask.data.splits.indices import label_fraction as share_of_each
@@ -29,8 +28,8 @@ def apply_splits(
     """Complete a data set's splits, in this order: test, validation, train.
 
     A set without test images gives 20 % of its train images, and one without validation images gives
-    `validation` of those that remain; both are stratified. Then the train images are reduced, and their mean
-    and standard deviation computed anew; with fewer labels, all of them stay at hand without labels.
+    `validation` of those that remain; both are stratified. Then the train images are reduced; with fewer labels,
+    all of them stay at hand without labels. Mean and standard deviation are those of the train images that are left.
 
     Args:
         data: as `load_data` returns it.
@@ -69,14 +68,13 @@ def apply_splits(
     if reduced is data.train:
         return replace(data, test=test, validation=held_validation, notes=tuple(notes))
     fewer_labels = per_class is not None or label_fraction is not None
-    mean, std = channel_statistics(reduced.images)
     return replace(
         data,
         train=reduced,
         validation=held_validation,
         test=test,
-        mean=mean,
-        std=std,
+        mean=None,
+        std=None,
         notes=tuple(notes),
         unlabelled=without_labels(train) if fewer_labels else data.unlabelled,
     )

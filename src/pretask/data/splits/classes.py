@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pretask.data.images.channel_moments import channel_statistics
 from pretask.data.images.containers import ImageData, LabelledImages
 from pretask.data.load import load_data
 from pretask.errors import PretaskError
@@ -93,8 +92,6 @@ def split_classes(data: ImageData, seed: int) -> ClassSplit:
     second = min(first + max(1, round(SHARES[1] * len(order))), len(order) - 1)
     parts = [sorted(part) for part in (order[:first], order[first:second], order[second:])]
     train, validation, test = (_only(data, classes) for classes in parts)
-    mean, std = channel_statistics(train.train.images)
-    train = replace(train, mean=mean, std=std)
     return ClassSplit(train, _like(validation, train), _like(test, train))
 
 
@@ -106,7 +103,7 @@ def _only(data: ImageData, classes: list[int]) -> ImageData:
     kept = (labels >= 0).nonzero()[:, 0]
     images = LabelledImages(data.train.images.subset(kept), labels[kept])
     names = tuple(data.class_names[c] for c in classes)
-    return replace(data, train=images, validation=None, test=None, class_names=names)
+    return replace(data, train=images, validation=None, test=None, class_names=names, mean=None, std=None)
 
 
 def _like(data: ImageData, train: ImageData) -> ImageData:

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pretask.data.parallel import processors
+from pretask.data.parallel import usable_cpus
 from pretask.errors import MissingExtra, PretaskError
 from pretask.io.files import unwritable
 from pretask.io.signals import sigterm_kept
@@ -105,7 +105,7 @@ class RayExecutor(Executor):
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is None:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            options |= {"num_cpus": processors(), "include_dashboard": False}
+            options |= {"num_cpus": usable_cpus(), "include_dashboard": False}
             options |= {"object_store_memory": _SMALLEST_STORE}
         try:
             with sigterm_kept():  # Ray's own handler would end the study without saving
