@@ -15,7 +15,7 @@ from pretask.reports.gates import gate_chart, gate_weights
 from pretask.reports.study_report import study_page
 from pretask.reports.tasks import task_charts
 from pretask.studies.plan import Cell
-from pretask.studies.summary import curve
+from pretask.studies.study import curve
 from pretask.studies.variants import Variant
 
 FLIP = "patch-flip:axis=vertical"

@@ -8,8 +8,8 @@ import torch
 from pretask.config.files import override
 from pretask.config.sections import RunConfig
 from pretask.speed.steps import made_up_data
+from pretask.studies.compare import work_of
 from pretask.studies.variants import parse_variants
-from pretask.studies.work import work_of
 from pretask.training.build import build_loader, images_per_step, resolve
 
 ASKED = override(RunConfig(), data="digits", backbone="resnet8", batch_size=24, precision="fp32")

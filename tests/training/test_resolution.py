@@ -13,8 +13,8 @@ from pretask.data import load_data
 from pretask.errors import PretaskError
 from pretask.experiment import train
 from pretask.speed.steps import made_up_data
+from pretask.studies.compare import work_of
 from pretask.studies.variants import parse_variants
-from pretask.studies.work import work_of
 from pretask.training.build import build_method
 from pretask.training.preparation import LowResolution, low_resolution, make_preparation
 
