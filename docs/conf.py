@@ -12,8 +12,6 @@ copyright = author
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 root_doc = "contents"
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["results/*/**"]
-suppress_warnings = ["myst.xref_missing"]  # links to folders of raw results; the tests follow every link
 
 myst_heading_anchors = 3
 napoleon_google_docstring = True

@@ -376,6 +376,18 @@ def test_compare_makes_a_study_and_reads_it_again(pretask):
         assert word in first, "the table is cut short"
         assert word in Path("runs/study/table.md").read_text()
     assert "<html" in Path("runs/study/report.html").read_text()
+    table = pretask.well("table", "runs/study")
+    assert table == Path("runs/study/table.md").read_text().replace(
+        "; weights of the epoch that was best on validation images", ""
+    )
+    assert (
+        pretask.well("table", "runs/study/runs.csv", "--format", "csv")
+        .splitlines()[2]
+        .startswith("baseline,single,1,")
+    )
+    assert "<html" in pretask.well("table", "runs/study/runs.csv", "--format", "html", "--metric", "ece")
+    pretask("table", "runs/study", "--reference", "slaa").fault("did you mean 'sla'?")
+    pretask("table", "runs/none.csv").fault("cannot read runs/none.csv")
 
 
 def test_a_study_of_other_settings_does_not_take_finished_runs_for_its_own(pretask):
@@ -418,7 +430,7 @@ def test_demo_tells_the_whole_story(pretask, monkeypatch):
     assert "Equal epochs" in text
     assert "Equal compute" in text
     study = json.loads(Path("shown/study.json").read_text())
-    assert [(row["method"], row["budget"], row["epochs"]) for row in study["rows"]] == [
+    assert [(row["method"], row["budget"], row["length"]) for row in study["rows"]] == [
         ("baseline", "equal-epochs", 1),
         ("sla", "equal-epochs", 1),
         ("sla", "equal-epochs", 1),

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from pretask.evaluation.predictions import Predictions
-from pretask.statistics import mean_std, paired_difference
+from pretask.studies.rows import Row, summarise
 
 ENVIRONMENT = {
     "python": "3.11.7",
@@ -29,38 +29,60 @@ METHODS = {
 }
 
 
+def study_rows(
+    values: dict[tuple[str, str], dict[str, list[float]]],
+    budget: str = "equal-epochs",
+    reference: str | None = None,
+    **more: object,
+) -> list[dict]:
+    """Summaries of a study from each method's and inference's metrics over seeds 0, 1, …; `more` is of all rows."""
+    common = {
+        "data": "",
+        "protocol": "accuracy",
+        "unit": "epochs",
+        "length": 40,
+        "work_images": 4e3,
+        "seconds": 3.1,
+    }
+    rows = [
+        Row(
+            budget=budget,
+            method=method,
+            inference=inference,
+            seed=seed,
+            metric=metric,
+            value=value,
+            **(common | more),
+        )
+        for (method, inference), metrics in values.items()
+        for metric, found in metrics.items()
+        for seed, value in enumerate(found)
+    ]
+    return summarise(rows, reference)
+
+
 def sample_study(seeds: int = 3, gate: bool = False) -> dict:
     """A study of six methods under two budgets, with the weights of the gate in gssl where `gate` is set."""
     draw = random.Random(5)
-    reference = []
     rows, curves = [], []
     for budget in ("equal-epochs", "equal-compute"):
         for method, (inference, views, *levels) in METHODS.items():
             level = levels[budget == "equal-compute"]
             values = [level + draw.gauss(0, 0.0018) for _ in range(seeds)]
-            if method == "baseline":
-                reference = values
-            difference = None if method == "baseline" else paired_difference(values, reference)
             epochs = 40 if budget == "equal-epochs" else 40 * 4 // views
-            rows.append(
-                {
-                    "method": method,
-                    "inference": inference,
-                    "budget": budget,
-                    "epochs": epochs,
-                    "views": views,
-                    "work_images": epochs * views * 4000,
-                    "seeds": list(range(seeds)),
-                    "test": {
-                        "top1": _over_seeds(values),
-                        "balanced": _over_seeds([v - 0.004 for v in values]),
-                    }
-                    | {"ece": _over_seeds([abs(0.03 + draw.gauss(0, 0.003)) for _ in values])},
-                    "difference": difference and vars(difference).copy(),
-                    "seconds": {"mean": 3.1 * epochs * views},
-                    "cost": epochs * views / 40,
-                }
-            )
+            measured = {
+                "top1": values,
+                "balanced": [v - 0.004 for v in values],
+                "ece": [abs(0.03 + draw.gauss(0, 0.003)) for _ in values],
+            }
+            rows += [
+                Row(
+                    budget, method, inference, seed, "", "accuracy", metric, value, "epochs", epochs,
+                    epochs * views * 4000, 3.1 * epochs * views,
+                )
+                for metric, found in measured.items()
+                for seed, value in enumerate(found)
+            ]  # fmt: skip
             shared = budget == "equal-compute" and views == 4
             budgets = ["equal-epochs", "equal-compute"] if views == 4 else [budget]
             for seed in range(0 if shared else seeds):
@@ -78,8 +100,9 @@ def sample_study(seeds: int = 3, gate: bool = False) -> dict:
         "selection": "validation",
         "seeds": list(range(seeds)),
         "reference": "baseline",
+        "unit": "epochs",
         "failures": [],
-        "rows": rows,
+        "rows": summarise(rows),
         "curves": curves,
     }
 
@@ -118,11 +141,6 @@ def write_sample_run(folder: Path, classes: int = 4, epochs: int = 30) -> Path:
     }
     (folder / "results.json").write_text(json.dumps(results))
     return folder
-
-
-def _over_seeds(values: list[float]) -> dict:
-    mean, std = mean_std(values)
-    return {"mean": mean, "std": std, "values": values}
 
 
 def _curve(

@@ -137,8 +137,8 @@ def test_keys_switch_the_figure(browser, study, scripts):
     browser.show_as("print")
     assert browser.find(SEEN) == ["ece"] * 3, "what was chosen is what is printed"
     browser.show_as("")
-    heading = "[...document.querySelectorAll('.measure.ece thead th')].slice(0, 4).map(e => e.textContent)"
-    assert browser.find(heading) == ["method", "inference", "ECE %", "difference"]
+    heading = "[...document.querySelectorAll('.measure.ece thead th')].slice(0, 5).map(e => e.textContent)"
+    assert browser.find(heading) == ["method", "inference", "epochs", "ECE %", "difference [95 % CI]"]
 
 
 def test_the_default_is_printed_where_nothing_was_chosen(browser, study):

@@ -12,14 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from pretask.studies.summary import rows
 
 from pretask import tasks
 from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.studies.compare import compare
-from pretask.studies.plan import EQUAL_EPOCHS, Plan
-from pretask.studies.variants import Variant
+from pretask.studies.rows import read_rows, summarise
 
 
 def settings(folder: Path, **more):
@@ -51,7 +49,7 @@ def test_rows_and_differences(study) -> None:
         differences = [a - b for a, b in zip(own["test"]["top1"]["values"], base, strict=True)]
         assert own["difference"]["mean"] == pytest.approx(sum(differences) / 2)
         assert own["difference"]["low"] <= own["difference"]["mean"] <= own["difference"]["high"]
-    assert table["equal-compute", "baseline", "single"]["epochs"] == 4
+    assert table["equal-compute", "baseline", "single"]["length"] == 4
     assert (
         table["equal-compute", "baseline", "single"]["cost"]
         == table["equal-epochs", "sla", "single"]["cost"]
@@ -72,6 +70,7 @@ def test_all_methods_see_the_same_splits(study) -> None:
 def test_files(study) -> None:
     folder = Path(study["folder"])
     assert json.loads((folder / "study.json").read_text())["rows"] == study["rows"]
+    assert summarise(read_rows(folder / "runs.csv")) == study["rows"]
     assert (folder / "table.md").read_text().count("| baseline | single |") == 2
     page = (folder / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -108,26 +107,18 @@ def test_a_failed_run_does_not_stop_the_others(
     assert [r["method"] for r in study["rows"]] == ["baseline"]
 
 
-def test_summary_of_known_results() -> None:
-    """Figures by hand: baseline 0.5, 0.6; sla 0.7, 0.7 over two seeds."""
-    baseline, sla = Variant("baseline", "baseline"), Variant("sla", "sla")
-    plan = Plan((baseline, sla), (0, 1), {EQUAL_EPOCHS: {baseline: 3, sla: 3}})
-
-    def result(cell, top1: float):
-        test = {"top1": top1, "balanced": top1, "ece": 0.1}
-        return {
-            "inferences": {"single": {"selected": {"test": test}, "last": {"test": test}}},
-            "default_inference": "single", "seconds": 2.0, "views": 4,
-            "work_images": 10 if cell.method == "baseline" else 40,
-        }  # fmt: skip
-
-    tops = {("baseline", 0): 0.5, ("baseline", 1): 0.6, ("sla", 0): 0.7, ("sla", 1): 0.7}
-    table = rows(plan, {cell: result(cell, tops[cell.method, cell.seed]) for cell in plan.cells()})
-    assert table[0]["test"]["top1"]["mean"] == pytest.approx(0.55)
-    assert table[0]["test"]["top1"]["std"] == pytest.approx(0.0707107, abs=1e-6)
-    assert table[1]["difference"]["mean"] == pytest.approx(0.15)
-    assert table[1]["difference"]["high"] == pytest.approx(0.15 + 12.7062 * 0.05, abs=1e-4)
-    assert [r["cost"] for r in table] == [1, 4]
+def test_scores_and_classes_are_those_of_the_runs(study) -> None:
+    runs = [Path(study["folder"]) / f"sla-epochs1-seed{seed}/results.json" for seed in (0, 1)]
+    tests = [json.loads(path.read_text())["inferences"]["aggregated"]["selected"]["test"] for path in runs]
+    sla = study["rows"][1]
+    for metric, found in sla["test"].items():
+        assert found["values"] == [test[metric] for test in tests]
+    (classes,) = [
+        row["accuracy"]
+        for row in study["per_class"]
+        if (row["budget"], row["method"], row["inference"]) == ("equal-compute", "sla", "aggregated")
+    ]
+    assert classes == [sum(pair) / 2 for pair in zip(*(test["per_class"] for test in tests), strict=True)]
 
 
 def start_study(folder: Path, seeds: int = 4, epochs: int = 80) -> subprocess.Popen[str]:
@@ -222,11 +213,11 @@ def test_a_study_in_steps(tmp_path: Path) -> None:
     asked = settings(tmp_path, epochs=100, steps=4, batch_size=10, unlabelled_ratio=2, eval_every=1000)
     study = compare(asked, ("baseline", "fixmatch"), seeds=1, equal_compute=True)
     rows = {(row["budget"], row["method"]): row for row in study["rows"]}
-    assert rows["equal-steps", "baseline"]["steps"] == rows["equal-steps", "fixmatch"]["steps"] == 4
-    assert rows["equal-compute", "baseline"]["steps"] == 20
+    assert rows["equal-steps", "baseline"]["length"] == rows["equal-steps", "fixmatch"]["length"] == 4
+    assert rows["equal-compute", "baseline"]["length"] == 20
     assert rows["equal-steps", "fixmatch"]["cost"] == pytest.approx(5)
     assert study["unit"] == "steps"
     assert all(run["at"][-1] in (4, 20) for run in study["curves"])
     folder = Path(study["folder"])
-    assert "| fixmatch | single | 4 steps |" in (folder / "table.md").read_text()
+    assert "| fixmatch | single | 4 |" in (folder / "table.md").read_text()
     assert "Equal steps" in (folder / "report.html").read_text()

@@ -13,6 +13,7 @@ from pretask.config.files import build_config
 from pretask.config.sections import FewShotConfig
 from pretask.errors import PretaskError
 from pretask.studies.few_shot import compare_few_shot
+from pretask.studies.rows import read_rows, summarise
 
 SMALL = {
     "data": "digits", "backbone": "resnet8", "epochs": 1, "episodes": 3, "ways": 2, "queries": 3, "test_episodes": 30,
@@ -33,14 +34,18 @@ def test_a_study_from_the_command_line_and_again(
     out = CommandLine(capsys).well(*command)
     assert "2 methods x 2 seeds, 6 runs" in out and "Equal compute" in out
     study = json.loads((tmp_path / "study" / "study.json").read_text())
-    rows = {(row["budget"], row["method"]): row for row in study["rows"]}
-    assert rows["equal-compute", "prototypes"]["length"] == 2
-    assert [rows["equal-epochs", name]["cost"] for name in METHODS] == [1, 2]
-    plain, turned = (rows["equal-epochs", name]["scores"] for name in METHODS)
-    assert plain["default"] == plain["single"] and list(turned) == ["default", "single"]
+    rows = {(row["budget"], row["method"], row["inference"]): row for row in study["rows"]}
+    plain, joint = METHODS
+    assert list(rows)[:3] == [
+        ("equal-epochs", *row) for row in ((plain, "single"), (joint, "aggregated"), (joint, "single"))
+    ]
+    assert rows["equal-compute", plain, "single"]["length"] == 2
+    assert [rows["equal-epochs", name, "single"]["cost"] for name in METHODS] == [1, 2]
     for seed, folder in enumerate(sorted((tmp_path / "study").glob("prototypes-pretexts*"))):
         told = json.loads((folder / "results.json").read_text())["few_shot"]
-        assert turned["default"]["values"][seed] == told["aggregated"]["top1"]
+        for inference, found in told.items():
+            assert rows["equal-epochs", joint, inference]["test"]["top1"]["values"][seed] == found["top1"]
+    assert summarise(read_rows(tmp_path / "study" / "runs.csv")) == study["rows"]
 
     def refuse(*arguments: object) -> None:
         raise AssertionError("a finished run was started")

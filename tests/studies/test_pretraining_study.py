@@ -16,6 +16,7 @@ from pretask.config.sections import PretrainConfig
 from pretask.errors import PretaskError
 from pretask.studies.judging import Judging, tuning_config
 from pretask.studies.pretraining import compare_pretraining
+from pretask.studies.rows import read_rows, summarise
 
 METHODS = ("byol", "trimix:consistency_weight=0", "random", "supervised")
 TUNING = {"epochs": 1, "batch_size": 32, "lr": 0.05, "selection": "last", "precision": "fp32"}
@@ -37,29 +38,38 @@ def study(tmp_path_factory: pytest.TempPathFactory):
     return compare_pretraining(settings(folder), METHODS, JUDGING, seeds=2, equal_compute=True)
 
 
+def protocols(rows: list[dict], budget: str, method: str) -> dict[str, dict]:
+    """The rows of a method at a budget, by what judged."""
+    return {row["protocol"]: row for row in rows if (row["budget"], row["method"]) == (budget, method)}
+
+
 def test_every_backbone_is_asked_the_same_at_both_budgets(study) -> None:
-    rows = {(row["budget"], row["method"]): row for row in study["rows"]}
     asked = ["knn", "knn-20", "linear", "50 % labels"]
     for budget, epochs in (("equal-epochs", 2), ("equal-compute", 3)):
-        assert list(rows[budget, "byol"]["scores"]) == asked and rows[budget, "byol"]["length"] == epochs
-        assert list(rows[budget, METHODS[1]]["scores"]) == list(rows[budget, "random"]["scores"]) == asked
-        assert list(rows[budget, "supervised"]["scores"]) == [*asked[:3], "own head"]
-        assert rows[budget, "byol"]["differences"]["knn"] is None
-        assert rows[budget, "random"]["differences"]["linear"]["n"] == 2
-    assert rows["equal-epochs", METHODS[1]]["cost"] == pytest.approx(11 / 8)
+        byol, trimix, random, supervised = (
+            protocols(study["rows"], budget, name) for name in ("byol", METHODS[1], "random", "supervised")
+        )
+        assert list(byol) == list(trimix) == list(random) == asked and byol["knn"]["length"] == epochs
+        assert list(supervised) == [*asked[:3], "own head"]
+        assert byol["knn"]["difference"] is None
+        assert random["linear"]["difference"]["n"] == 2
+        assert supervised["own head"]["difference"] is None, "the reference has no head"
+    assert protocols(study["rows"], "equal-epochs", METHODS[1])["knn"]["cost"] == pytest.approx(11 / 8)
     assert (study["reference"], study["failures"]) == ("byol", [])
 
 
 def test_scores_are_those_of_the_runs(study) -> None:
     folder = Path(study["folder"])
-    row = next(row for row in study["rows"] if row["method"] == "byol")
+    found = protocols(study["rows"], "equal-epochs", "byol")
     for seed in (0, 1):
         run = folder / f"byol-epochs2-seed{seed}"
         probes = json.loads((run / "probes.json").read_text())
-        assert row["scores"]["linear"]["values"][seed] == probes["linear"]["inferences"]["features"]["top1"]
+        linear = found["linear"]["test"]["top1"]["values"][seed]
+        assert linear == probes["linear"]["inferences"]["features"]["top1"]
         tuned = json.loads((folder / f"{run.name}-tuned-0.5" / "results.json").read_text())
         top1 = tuned["inferences"]["single"]["selected"]["test"]["top1"]
-        assert row["scores"]["50 % labels"]["values"][seed] == top1
+        assert found["50 % labels"]["test"]["top1"]["values"][seed] == top1
+        assert found["50 % labels"]["inference"] == "single"
         config = load_any_config(folder / f"{run.name}-tuned-0.5" / "config.yaml")
         assert (config.backbone.init, config.data.label_fraction) == (str(run), 0.5)
         assert config.method.method == "baseline"
@@ -77,6 +87,7 @@ def test_all_start_from_the_weights_of_the_random_control(study) -> None:
 def test_what_a_study_leaves_behind(study) -> None:
     folder = Path(study["folder"])
     assert json.loads((folder / "study.json").read_text())["rows"] == study["rows"]
+    assert summarise(read_rows(folder / "runs.csv"), "byol") == study["rows"]
     table, page = (folder / "table.md").read_text(), (folder / "report.html").read_text()
     assert "### Equal epochs: difference to byol" in table and "own head" in table
     assert "nearest training images name the right class" in page and "linear/1" in page
@@ -96,9 +107,9 @@ def test_a_finished_study_makes_nothing_again_but_what_is_newly_asked(
     monkeypatch.undo()
     more = Judging(("knn", "linear", "ridge"), (0.5,), tuning=tuning_config(TUNING))
     wider = compare_pretraining(settings(runs), METHODS, more, seeds=2, equal_compute=True)
-    before, after = study["rows"][0]["scores"], wider["rows"][0]["scores"]
+    before, after = (protocols(found["rows"], "equal-epochs", "byol") for found in (study, wider))
     assert list(after) == ["knn", "knn-20", "linear", "ridge", "50 % labels"]
-    assert all(after[name] == value for name, value in before.items())
+    assert all(after[name] == row for name, row in before.items())
 
 
 def test_transfer_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,10 +122,10 @@ def test_transfer_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
         "tuning": tuning, "metric": "balanced",
     }  # fmt: skip
     out = CommandLine(capsys).well("compare-pretraining", *flags(small))
-    assert "Equal epochs, transfer to digits" in out and "balanced accuracy in %" in out
+    assert "Equal epochs, transfer to digits" in out and "Balanced accuracy on test images" in out
     study = json.loads((tmp_path / "study" / "study.json").read_text())
-    scores = study["rows"][0]["scores"]
-    assert scores["ridge"] == scores["ridge, digits"] and "50 % labels, digits" in scores
+    found = {(row["protocol"], row["data"]): row["test"] for row in study["rows"]}
+    assert found["ridge", ""] == found["ridge", "digits"] and ("50 % labels", "digits") in found
 
 
 @pytest.mark.parametrize(

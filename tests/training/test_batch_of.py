@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pretask.studies.work import work_of
 
 from pretask.config.files import override
 from pretask.config.sections import RunConfig
 from pretask.errors import PretaskError
 from pretask.speed.steps import made_up_data
+from pretask.studies.compare import work_of
 from pretask.studies.variants import parse_variants
 from pretask.tasks import Supervised
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from pretask.studies.work import work_of
 
 from pretask.config.files import override
 from pretask.config.sections import MethodConfig, RunConfig
 from pretask.data import load_data
 from pretask.errors import PretaskError
 from pretask.speed.steps import made_up_data
+from pretask.studies.compare import work_of
 from pretask.studies.variants import parse_variants
 from pretask.tasks import Supervised, train
 from pretask.training.preparation import LowResolution, low_resolution, make_preparation

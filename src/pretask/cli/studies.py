@@ -51,7 +51,7 @@ def compare(
     seeds
         runs per method
     equal_compute
-        also train cheaper methods longer, up to the passes of the dearest one
+        also train cheaper methods longer, up to the passes of the most expensive one
     """
     from pretask.studies.compare import compare as run_study
 
@@ -127,7 +127,7 @@ def compare_pretraining(
     seeds
         runs per method
     equal_compute
-        also train cheaper methods longer, up to the passes of the dearest one
+        also train cheaper methods longer, up to the passes of the most expensive one
     """
     from pretask.io.documents import read_yaml
     from pretask.studies.judging import Judging, tuning_config
@@ -159,7 +159,7 @@ def compare_few_shot(
     seeds
         runs per method
     equal_compute
-        also train cheaper methods longer, up to the passes of the dearest one
+        also train cheaper methods longer, up to the passes of the most expensive one
     """
     from pretask.studies.few_shot import compare_few_shot as run_study
 

@@ -179,8 +179,8 @@ def _classes(study: dict[str, Any]) -> Html:
     ]
     note = (
         f"Test accuracy of each class under {reference_name(study)}, and differences to it in percentage points, means "
-        f"over seeds, {TITLES[budget].lower()}; the largest change first. Single classes have few images: no interval "
-        "is given, and small differences are chance."
+        f"over seeds, at {TITLES[budget].lower()}; the largest change first. Single classes have few images: no "
+        "interval is given, and small differences are chance."
     )
     parts = [Table("", columns, body[:CLASSES_SHOWN], note).html()]
     if rest := body[CLASSES_SHOWN:]:

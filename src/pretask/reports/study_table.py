@@ -126,7 +126,8 @@ def _measured(key: str, rows: Sequence[Summary]) -> bool:
 def _by_inference(
     title: str, rows: Sequence[Summary], reference: str, key: str, note: str, best_first: bool
 ) -> Table:
-    beside = [other for other in measures_of(rows) if other in _BESIDE and other != key]
+    measures = measures_of(rows)
+    beside = [other for other in measures if (other == measures[0] or other in _BESIDE) and other != key]
     counted = len({len(row["seeds"]) for row in rows}) > 1
     columns = (
         Column("method", words=True, key=True),
@@ -136,18 +137,19 @@ def _by_inference(
         Column("difference [95 % CI]"),
         Column("p (Holm)", spare=1),
         Column("seeds for 80 %", spare=6),
-        *(Column(NAMES[other], spare=_BESIDE[other]) for other in beside),
+        *(Column(NAMES.get(other, other), spare=_BESIDE.get(other, 5)) for other in beside),
         Column("time", spare=4),
         Column("cost", spare=2),
         *([Column("seeds")] if counted else []),
     )
     order = f", {'lowest' if key in LOWER_IS_BETTER else 'highest'} first" if best_first else ""
     what = f"{MEASURES.get(key, key)} on test images{order}, {_spreads(rows)}"
-    told = (
-        f"difference to {reference} at the same budget{_in(key)}, paired by seed, its interval not adjusted for "
-        f"{_comparisons(rows, [key])}; p of its t-test, adjusted for them (Holm); seeds that would show such a "
-        "difference in 80 % of studies"
-    )
+    told = f"; difference to {reference} at the same budget{_in(key)}, paired by seed"
+    if any(known((row["differences"].get(key) or {}).get("p")) for row in rows):
+        told += (
+            f", its interval not adjusted for {_comparisons(rows, [key])}; p of its t-test, adjusted for them (Holm); "
+            "seeds that would show such a difference in 80 % of studies"
+        )
     body = [
         [
             row["method"],
@@ -155,7 +157,7 @@ def _by_inference(
             Cell(whole(row["length"]), row["length"]),
             _spread(row, key),
             _difference(row, key, reference),
-            p_value(row["differences"].get(key)),
+            _p_value(row["differences"].get(key)),
             _seeds_needed(row["differences"].get(key)),
             *(_spread(row, other) for other in beside),
             *_costs(row),
@@ -163,7 +165,18 @@ def _by_inference(
         ]
         for row in rows
     ]
-    return Table(title, columns, body, f"{_capital(what)}; {told}{note}")
+    kept = [
+        place
+        for place, column in enumerate(columns)
+        if not column.spare or any(isinstance(row[place], Cell) or row[place] for row in body)
+    ]
+    told = told if any(row["differences"].get(key) for row in rows) else ""
+    return Table(
+        title,
+        [columns[place] for place in kept],
+        [[row[place] for place in kept] for row in body],
+        f"{_capital(what)}{told}{note}",
+    )
 
 
 def _by_protocol(
@@ -262,6 +275,10 @@ def _difference(row: Summary, key: str, reference: str, starred: bool = False) -
     star = " *" if starred and known(adjusted) and adjusted < LEVEL else ""
     text = f"{change(key, difference['mean'])} {interval(difference, key)}".rstrip() + star
     return Cell(text, difference["mean"], verdict(difference, key))
+
+
+def _p_value(difference: Mapping[str, Any] | None) -> str:
+    return p_value(difference) if known((difference or {}).get("adjusted_p")) else ""
 
 
 def _seeds_needed(difference: Mapping[str, Any] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
@@ -88,14 +89,14 @@ def unit(key: str) -> str:
     return "percentage points" if key in SHARES else "nats per image" if key == "loss" else ""
 
 
-def interval(difference: dict[str, Any], key: str = "top1") -> str:
+def interval(difference: Mapping[str, Any], key: str = "top1") -> str:
     """Return "[low, high]" of a difference in an evaluator's figure, or nothing where there is no interval."""
     if not (known(difference.get("low")) and known(difference.get("high"))):
         return ""
     return f"[{change(key, difference['low'])}, {change(key, difference['high'])}]"
 
 
-def p_value(difference: dict[str, Any] | None) -> str:
+def p_value(difference: Mapping[str, Any] | None) -> str:
     """Return the adjusted p-value of a difference, or a dash."""
     p = (difference or {}).get("adjusted_p")
     if not known(p):

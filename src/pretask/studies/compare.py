@@ -77,15 +77,7 @@ class LabelledStudy(Study[RunConfig]):
         return self._shape.name
 
     def work(self) -> Mapping[Variant, float]:
-        counted = {v: _work(v.config(self.config), self._shape) for v in self.variants}
-        if unit_of(self.config) == "steps":
-            return {variant: passes * images for variant, (passes, images, _) in counted.items()}
-        if len({unlabelled for _, _, unlabelled in counted.values()}) > 1:
-            raise PretaskError(
-                "an epoch of fixmatch passes over the unlabelled images, one of other methods over the labelled ones: "
-                "type --steps instead of --epochs to compare them"
-            )
-        return {variant: passes for variant, (passes, _, _) in counted.items()}
+        return work_of(self.config, self.variants, self._shape)
 
     def trials(self, config: RunConfig) -> list[Trial]:
         return [
@@ -130,6 +122,24 @@ def scores_of(results: Mapping[str, Any]) -> Iterator[Score]:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def work_of(config: RunConfig, variants: Sequence[Variant], data: ImageData) -> dict[Variant, float]:
+    """Return what each variant costs, in forward-backward passes: per image of an epoch, or per step.
+
+    Raises:
+        PretaskError: parts of a method that do not suit the data or each other; methods whose epochs pass over
+            different images.
+    """
+    counted = {variant: _work(variant.config(config), data) for variant in variants}
+    if unit_of(config) == "steps":
+        return {variant: passes * images for variant, (passes, images, _) in counted.items()}
+    if len({unlabelled for _, _, unlabelled in counted.values()}) > 1:
+        raise PretaskError(
+            "an epoch of fixmatch passes over the unlabelled images, one of other methods over the labelled ones: "
+            "type --steps instead of --epochs to compare them"
+        )
+    return {variant: passes for variant, (passes, _, _) in counted.items()}
 
 
 def _work(config: RunConfig, data: ImageData) -> tuple[float, int, bool]:

@@ -60,7 +60,7 @@ class Study(ABC, Generic[C]):
         """Run the study, or go on with one that was stopped.
 
         Args:
-            equal_compute: also give cheaper methods the passes of the dearest one.
+            equal_compute: also give cheaper methods the passes of the most expensive one.
             execution: where trials are made, and how many at a time.
             console: for progress and the table.
 
