@@ -13,7 +13,6 @@ from pretask.config.files import C
 from pretask.config.sections import SessionConfig
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
-from pretask.reports import write_run_report
 from pretask.tasks.header import header
 from pretask.tasks.task import D, Task
 from pretask.training.data import fix_version
@@ -106,6 +105,8 @@ def _end(
 ) -> None:
     """Write report and results, these last: a run that has them is not taken up again."""
     if accelerator.is_main_process:
+        from pretask.reports import write_run_report  # matplotlib takes most of a second to import
+
         write_run_report(folder.path, results)
         folder.checkpoints.drop_previous()
         write_sealed(folder.results, results)

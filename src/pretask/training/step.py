@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 from pretask.config.sections import SessionConfig
 from pretask.data.loaders.loader import Loader
@@ -148,7 +147,7 @@ def add_gradient(
 
 def _exchange(model: nn.Module, accelerator: Accelerator, yes: bool) -> AbstractContextManager[Any]:
     """Return the context of a forward and backward pass after which ranks exchange gradients, or not yet."""
-    if isinstance(model, FSDPModule):
+    if hasattr(model, "set_requires_gradient_sync"):  # sharded; importing torch's class for it takes a second
         model.set_requires_gradient_sync(yes)
         return nullcontext()
     return nullcontext() if yes else accelerator.no_sync(model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from pretask.errors import PretaskError
 
@@ -20,6 +19,8 @@ def resize_cover(image: Tensor, size: tuple[int, int]) -> Tensor:
         target = [size[0], size[0] * width // height]
     else:
         target = [size[1] * height // width, size[1]]
+    from torchvision.transforms.v2 import functional as F
+
     resized: Tensor = F.resize(image, target, antialias=True)
     cropped: Tensor = F.center_crop(resized, list(size))
     return cropped
@@ -50,6 +51,8 @@ def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
         return image
     if max(size) <= LARGE_SIDE:
         return resize_cover(image, size)
+    from torchvision.transforms.v2 import functional as F
+
     cropped: Tensor = F.center_crop(resize_cover(image, zoomed(size)), list(size))
     return cropped
 
