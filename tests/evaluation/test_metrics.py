@@ -77,7 +77,9 @@ def test_every_metric_is_that_of_torchmetrics_bit_for_bit(seed):
         assert metrics.top_k(logits, labels, of_the_best) == float(share)
     counts = reference.multiclass_confusion_matrix(predicted, labels, classes)
     assert torch.equal(metrics.confusion(logits, labels), counts)
-    assert metrics.macro_f1(logits, labels) == float(reference.multiclass_f1_score(predicted, labels, classes))
+    assert metrics.macro_f1(logits, labels) == float(
+        reference.multiclass_f1_score(predicted, labels, classes)
+    )
     error = reference.multiclass_calibration_error(chances, labels, classes, n_bins=15)
     assert metrics.expected_calibration_error(logits, labels) == float(error)
 

@@ -6,11 +6,15 @@ keeps of it; a block of the network is put together when it computes, and given 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
 
 SMALLEST_BLOCK = 0.01
 """Share of a network's weights from which a block is put together and given up by itself."""
@@ -70,12 +74,15 @@ def _in_line(module: nn.Module) -> bool:
 
 def whole_tensor(tensor: Tensor) -> Tensor:
     """Return a tensor that may be shared out, whole; every process must ask."""
-    whole: Tensor = tensor.full_tensor() if _is_shared(tensor) else tensor  # type: ignore[attr-defined]
-    return whole
+    return tensor.full_tensor() if _is_shared(tensor) else tensor
 
 
-def _is_shared(value: Any) -> bool:
-    """Whether a value is a `DTensor`, told by its method: importing the class takes a second."""
+def is_sharded(module: nn.Module) -> TypeGuard[FSDPModule]:
+    """Whether a module's weights are shared out, told by its methods: importing torch's class takes a second."""
+    return hasattr(module, "set_requires_gradient_sync")
+
+
+def _is_shared(value: Any) -> TypeGuard[DTensor]:
     return isinstance(value, Tensor) and hasattr(value, "full_tensor")
 
 

@@ -25,6 +25,7 @@ from pretask.training.run_folder import RunFolder
 
 RANDOM, SUPERVISED = "random", "supervised"
 CONTROLS = (RANDOM, SUPERVISED)
+METRIC_TITLES = {"top1": "top-1", "balanced": "balanced accuracy", "macro_f1": "macro-F1"}
 TUNING_FACTS = (
     "method", "epochs", "steps", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "augment", "selection",
 )  # fmt: skip
@@ -104,9 +105,9 @@ class PretrainingStudy(Study[PretrainConfig]):
         self, config: PretrainConfig, methods: tuple[str, ...], judging: Judging, seeds: int
     ) -> None:
         super().__init__(config, [name for name in methods if name not in CONTROLS], seeds)
-        judging.check()
         self._judging = judging
         self._controls = [name for name in CONTROLS if name in methods]
+        judging.check(heads=SUPERVISED in self._controls)
         self._data = build_data(self.config)
         self._runs: dict[Cell, Candidate] = {}
         self._beside: dict[tuple[str, int], Candidate] = {}

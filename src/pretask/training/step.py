@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pretask.config.sections import SessionConfig
 from pretask.data.loaders.loader import Loader
+from pretask.distributed.sharding import is_sharded
 from pretask.errors import PretaskError
 from pretask.methods import Trainee
 from pretask.training.profiling import StepProfile
@@ -147,7 +148,7 @@ def add_gradient(
 
 def _exchange(model: nn.Module, accelerator: Accelerator, yes: bool) -> AbstractContextManager[Any]:
     """Return the context of a forward and backward pass after which ranks exchange gradients, or not yet."""
-    if hasattr(model, "set_requires_gradient_sync"):  # sharded; importing torch's class for it takes a second
+    if is_sharded(model):
         model.set_requires_gradient_sync(yes)
         return nullcontext()
     return nullcontext() if yes else accelerator.no_sync(model)

@@ -226,7 +226,7 @@ def _centre_box(H: int, W: int) -> tuple[int, int]:
 
 @functools.cache
 def make_randaugment() -> v2.RandAugment:
-    """Return RandAugment (Cubuk et al., arXiv 1909.13719) of uint8 [C, H, W], 1 or 3 channels, as torchvision has it."""
+    """Return torchvision's RandAugment (Cubuk et al., arXiv 1909.13719) of uint8 [C, H, W], 1 or 3 channels."""
     from torchvision.transforms import v2
 
     return v2.RandAugment(num_ops=2, magnitude=9)
