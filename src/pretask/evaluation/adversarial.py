@@ -6,16 +6,17 @@ import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from pretask.attacks import create_attack, in_255ths
+from pretask.attacks.presets import Epsilon
 from pretask.errors import PretaskError
 from pretask.evaluation.base import EVALUATORS, Headline
 from pretask.evaluation.predictions import SplitEvaluator, predict
-from pretask.options import between, checking
+from pretask.options import checking
 
 if TYPE_CHECKING:
     from pretask.data.images.containers import ImageData
@@ -49,11 +50,7 @@ class Robustness(SplitEvaluator):
         self,
         split: str = "test",
         *,
-        epsilon: Annotated[
-            float | None,
-            between(0, 255, "from 0 to 255"),
-            "how far an attack may go, in 255ths of the pixel range",
-        ] = None,
+        epsilon: Epsilon = None,
         **settings: Any,
     ) -> None:
         self._set_up(None if epsilon is None else epsilon / 255)

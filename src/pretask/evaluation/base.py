@@ -81,8 +81,8 @@ def entry_text(entry: Entry) -> str:
 
 def create_evaluator(
     spec: str, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
-) -> tuple[str, Evaluator]:
-    """Return an evaluator and its name: that of the spec, with the options that are not as usual.
+) -> Evaluator:
+    """Return the evaluator that a spec asks for.
 
     Args:
         spec: "NAME" or "NAME:key=value:key=value".
@@ -96,7 +96,7 @@ def create_evaluator(
     make = EVALUATORS.get(name)
     known = {*options_of(make), *inspect.signature(make).parameters}
     given = {key: value for key, value in (defaults or {}).items() if key in known and value is not None}
-    return EVALUATORS.spec(name, values), make(**settings, **{**given, **values})
+    return make(**settings, **{**given, **values})
 
 
 def uses_features(spec: str) -> bool:

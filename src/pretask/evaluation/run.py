@@ -142,14 +142,9 @@ def evaluate_run(
     split_seed = seed_of(path, card) if any(map(uses_features, protocols)) else 0
     labels = {"per_class": per_class, "label_fraction": label_fraction}
     label_seed = split_seed if seed is None else seed
-    evaluators = dict(
-        create_evaluator(
-            spec,
-            {"split": split, "batch_size": batch_size, "device": where},
-            {"epsilon": None if epsilon is None else 255 * epsilon, "seed": label_seed, **labels},
-        )
-        for spec in protocols
-    )
+    settings = {"split": split, "batch_size": batch_size, "device": where}
+    defaults = {"epsilon": None if epsilon is None else 255 * epsilon, "seed": label_seed, **labels}
+    evaluators = {spec: create_evaluator(spec, settings, defaults) for spec in protocols}
     on_features = [spec for spec in evaluators if uses_features(spec)]
     _check_options(evaluators, on_features, epsilon, inference, labels={**labels, "seed": seed})
     if len(on_features) < len(evaluators) and not card.inferences:
@@ -221,7 +216,7 @@ def headlines(answer: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     """Return what is printed of the protocols of an answer of `evaluate_run`: entries, by protocol and inference."""
     told = {}
     for spec, entry in answer["protocols"].items():
-        _, evaluator = create_evaluator(spec, {"split": "test", "batch_size": 1, "device": "cpu"})
+        evaluator = create_evaluator(spec, {"split": "test", "batch_size": 1, "device": "cpu"})
         told[spec] = {name: headline_parts(evaluator, found) for name, found in entry["inferences"].items()}
     return told
 

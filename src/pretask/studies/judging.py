@@ -50,9 +50,9 @@ class Judging:
 
     @property
     def evaluators(self) -> dict[str, Evaluator]:
-        """The evaluators by the name under which their findings are kept, see `create_evaluator`."""
+        """The evaluators by their specs."""
         settings = {"split": "test", "batch_size": 256, "device": "cpu"}
-        return dict(create_evaluator(spec, settings) for spec in self.protocols)
+        return {spec: create_evaluator(spec, settings) for spec in self.protocols}
 
     def check(self, heads: bool) -> None:
         """Refuse what no backbone can be asked.
