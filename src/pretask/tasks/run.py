@@ -41,6 +41,8 @@ def run_task(
     session = task.config.session
     folder = RunFolder(Path(session.runs) / run_name(session, task.name, task.data.name))
     asked = task.config = folder.open(task.config)  # what a first start decided is not decided again
+    if not folder.finished:
+        say(console, f"data      {task.data.summary()}")
     config = task.decide(accelerator.device)
     if folder.finished:
         say(console, f"{folder.path} is finished: its results are read, not made again")
