@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pretask.cli.app import app, fail_if_runs_failed, open_console, print_lines
 from pretask.cli.flags import EXECUTION, Settings, takes_settings

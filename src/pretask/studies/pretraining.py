@@ -25,7 +25,6 @@ from pretask.training.run_folder import RunFolder
 
 RANDOM, SUPERVISED = "random", "supervised"
 CONTROLS = (RANDOM, SUPERVISED)
-METRIC_TITLES = {"top1": "top-1", "balanced": "balanced accuracy", "macro_f1": "macro-F1"}
 TUNING_FACTS = (
     "method", "epochs", "steps", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "augment", "selection",
 )  # fmt: skip
