@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import nctdtr, stdtr, stdtrit
-
 POWER = 0.8
 MOST_SEEDS = 1000
 _RESAMPLES = 9999
@@ -78,6 +76,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     mean, spread = mean_std(differences)
     if spread is None:
         return Difference(mean, None, None, len(a))
+    from scipy.special import stdtr, stdtrit
+
     n, spread = len(a), spread if spread > _ROUNDING else 0.0
     half = float(stdtrit(n - 1, (1 + level) / 2)) * spread / math.sqrt(n)
     return Difference(
@@ -117,6 +117,8 @@ def seeds_needed(mean: float, std: float, level: float = 0.95, power: float = PO
     """
     if std <= 0 or mean == 0:
         return None
+    from scipy.special import nctdtr, stdtrit
+
     for n in range(2, MOST_SEEDS + 1):
         critical = float(stdtrit(n - 1, (1 + level) / 2))
         if 1 - float(nctdtr(n - 1, abs(mean) / std * math.sqrt(n), critical)) >= power:

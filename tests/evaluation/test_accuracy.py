@@ -87,7 +87,7 @@ def test_the_cheap_figures_are_those_of_the_evaluator(test_split, corner):
 
 
 def test_loaders_that_were_made_here_are_closed(test_split, corner, monkeypatch):
-    from pretask.evaluation import split as module
+    from pretask.evaluation import predictions as module
 
     closed = []
 
@@ -105,12 +105,12 @@ def test_loaders_that_were_made_here_are_closed(test_split, corner, monkeypatch)
 
 
 def test_more_than_256_classes_leave_out_the_matrix_and_keep_the_pairs():
-    from pretask.evaluation.accuracy import figures
+    from pretask.evaluation.accuracy import all_metrics
     from pretask.evaluation.predictions import Predictions
 
     logits = torch.zeros(3, 257)
     logits[:, 256] = 1
-    found = figures(Predictions(logits, torch.tensor([5, 5, 256])), torch.ones(257, dtype=torch.long))
+    found = all_metrics(Predictions(logits, torch.tensor([5, 5, 256])), torch.ones(257, dtype=torch.long))
     assert found["confusion"] is None
     assert found["confused_pairs"] == [[5, 256, 2]]
 

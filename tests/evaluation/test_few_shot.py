@@ -98,4 +98,4 @@ def test_the_command_line_tells_them(tmp_path, capsys, monkeypatch) -> None:
     pretask = CommandLine(capsys)
     pretask.well("train", *tiny(method="baseline", name="run"))
     out = pretask.well("evaluate", "runs/run", "--protocol", "few-shot", "--device", "cpu")
-    assert "5-way  1-shot prototypes " in out and "±" in out and "600 episodes" in out
+    assert "ways 5  1-shot prototypes " in out and "±" in out and "episodes 600" in out

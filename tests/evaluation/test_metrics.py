@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
+from torchmetrics.functional import classification as reference
 
 from pretask.evaluation import metrics
 
@@ -60,6 +61,27 @@ def test_top_k_counts_labels_among_the_k_best(sample, k):
         assert metrics.top_k(logits, labels, k) == pytest.approx(
             top_k_accuracy_score(labels, logits, k=k, labels=list(classes))
         )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_metric_is_that_of_torchmetrics_bit_for_bit(seed):
+    draw = torch.Generator().manual_seed(seed)
+    n, classes = (int(torch.randint(low, high, (), generator=draw)) for low, high in ((1, 700), (2, 15)))
+    labels = torch.randint(classes if seed % 3 else max(1, classes // 2), (n,), generator=draw)
+    logits = torch.randn(n, classes, generator=draw) * 10 ** (seed % 5 - 2)
+    logits[torch.arange(n), labels] += logits.std()
+    k, predicted = min(5, classes - 1), logits.argmax(1)
+    chances = logits.double().softmax(1).float().clamp(max=1 - 1e-7)
+    for of_the_best in {1, k}:
+        share = reference.multiclass_accuracy(logits, labels, classes, average="micro", top_k=of_the_best)
+        assert metrics.top_k(logits, labels, of_the_best) == float(share)
+    counts = reference.multiclass_confusion_matrix(predicted, labels, classes)
+    assert torch.equal(metrics.confusion(logits, labels), counts)
+    assert metrics.macro_f1(logits, labels) == float(
+        reference.multiclass_f1_score(predicted, labels, classes)
+    )
+    error = reference.multiclass_calibration_error(chances, labels, classes, n_bins=15)
+    assert metrics.expected_calibration_error(logits, labels) == float(error)
 
 
 def test_top_five_of_two_classes_is_everything():

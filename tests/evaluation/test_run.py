@@ -134,7 +134,7 @@ def test_the_table_tells_transfer_splits_and_choice(digits, pretask):
     assert lines[4].startswith("knn/1: ")
     assert lines[5].startswith("features    top-1 100.00 %  balanced 100.00 %  macro-F1 100.00 %  k 43")
     assert "chosen on 5 validation images" in lines[7]
-    assert lines[7].endswith("43 train images, 64 features  n 12")
+    assert lines[7].endswith("train images 43  features 64  n 12")
 
 
 def test_labels_of_other_data_vary_while_its_splits_stay(digits):
@@ -156,7 +156,9 @@ def test_faults_are_told_in_one_line(digits, pretask):
     pretask(*evaluate, "--label-fraction", 0.1, "--seed", 1).fault("--label-fraction and --seed")
     pretask(*evaluate, "--protocol", "knn", "--per-class", 5, "--label-fraction", 0.1).fault("exclude")
     pretask(*evaluate, "--protocol", "knn", "--per-class", 6).fault("has 5 train images, fewer than 6")
-    pretask(*evaluate, "--protocol", "knn", "--label-fraction", 2).fault("at most 1, not 2")
+    pretask(*evaluate, "--protocol", "knn", "--label-fraction", 2).fault(
+        "label_fraction = 2.0 is not possible: give a number above 0, at most 1"
+    )
     pretask(*evaluate, "--protocol", "knn", "--split", "train").fault("knn is fitted on the train images")
     pretask(*evaluate, "--protocol", "ridge", "--inference", "single").fault("--inference single", "drop it")
     pretask(*evaluate, "--protocol", "lienar").fault("did you mean 'linear'?")

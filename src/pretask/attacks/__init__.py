@@ -1,7 +1,7 @@
 """Adversarial attacks: pure functions on a model of images in [0, 1], for training and for evaluation."""
 
-from pretask.attacks.ascent import Model, Randomness, attacked, fgsm, pgd
-from pretask.attacks.limits import in_255ths
+from pretask.attacks.ascent import Model, attacked, evaluation_mode, fgsm, in_255ths, pgd
+from pretask.attacks.balls import Randomness
 from pretask.attacks.presets import ATTACKS, Attack, attack_names, create_attack
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "attack_names",
     "attacked",
     "create_attack",
+    "evaluation_mode",
     "fgsm",
     "in_255ths",
     "pgd",

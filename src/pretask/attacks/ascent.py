@@ -11,16 +11,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretask.attacks.balls import BALLS, Ball, Randomness
-from pretask.attacks.limits import check_constants
-from pretask.errors import PretaskError
+from pretask.errors import PretaskError, unknown_name
+
+Model = Callable[[Tensor], Tensor]
+"""Images [B, C, H, W] in [0, 1] to logits [B, N]."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits [B, N] and labels [B] to one value per image [B]."""
 
 
 @contextmanager
-def attacked(model: Callable[..., Any]) -> Iterator[None]:
+def evaluation_mode(model: Callable[..., Any]) -> Iterator[None]:
     """Put a model into evaluation mode, and give each of its modules its own mode back, failures included.
 
-    Batch statistics and dropout would otherwise move the target, and the attack would train the running
-    statistics. A callable that is no `nn.Module` is left alone.
+    Under attack, batch statistics and dropout would move the target, and the running statistics would be trained. A
+    callable that is no `nn.Module` is left alone.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     modes = [module.training for module in modules]
@@ -33,13 +38,38 @@ def attacked(model: Callable[..., Any]) -> Iterator[None]:
             module.training = mode
 
 
-__all__ = ["Loss", "Model", "Randomness", "cross_entropy", "fgsm", "pgd"]
+attacked = evaluation_mode
+"""What an attack does with its model, by itself too."""
 
-Model = Callable[[Tensor], Tensor]
-"""Images [B, C, H, W] in [0, 1] to logits [B, N]."""
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits [B, N] and labels [B] to one value per image [B]."""
+def in_255ths(value: float) -> str:
+    """Return a distance `value`, in pixel values of [0, 1], as papers write it: "8/255", "0.3/255"."""
+    return f"{255 * value:g}/255"
+
+
+def check_constants(
+    epsilon: float, step_size: float, steps: int, norm: str = "linf", restarts: int = 1
+) -> None:
+    """Refuse constants that make no attack.
+
+    Raises:
+        PretaskError: epsilon outside [0, 1], a step that goes nowhere, fewer than one step or restart, or a
+            norm that is not known.
+    """
+    if not 0 <= epsilon <= 1:
+        raise PretaskError(
+            f"epsilon {in_255ths(epsilon)} is outside 0/255..255/255: give 8/255, or type --epsilon 8"
+        )
+    if not (step_size > 0 or step_size == epsilon == 0):  # the ball of radius 0 is one point
+        raise PretaskError(
+            f"the attack's step {in_255ths(step_size)} goes nowhere: give more than 0, as 2/255"
+        )
+    if steps < 1:
+        raise PretaskError(f"an attack of {steps} steps is none: give 1 or more")
+    if restarts < 1:
+        raise PretaskError(f"an attack of {restarts} restarts is none: give 1 or more")
+    if norm not in BALLS:
+        raise unknown_name("norm", norm, BALLS)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -101,7 +131,7 @@ def pgd(
     check_constants(epsilon, step_size, steps, norm, restarts)
     if not images.is_floating_point():
         raise PretaskError(f"an attack needs images in [0, 1], these are {images.dtype}: divide by 255")
-    with attacked(model), torch.inference_mode(False), torch.enable_grad():
+    with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
         # Copies: what was made in inference mode cannot take part in a gradient.
         clean, truth = images.clone().detach(), labels.clone()
         ball = BALLS[norm](clean, epsilon)

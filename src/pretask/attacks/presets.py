@@ -9,8 +9,8 @@ from typing import Annotated
 
 from torch import Tensor
 
-from pretask.attacks.ascent import Model, Randomness, pgd
-from pretask.attacks.limits import check_constants, in_255ths
+from pretask.attacks.ascent import Model, check_constants, in_255ths, pgd
+from pretask.attacks.balls import Randomness
 from pretask.errors import unknown_name
 from pretask.options import DECIDED, between
 from pretask.registry import Registry

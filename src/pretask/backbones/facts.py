@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from itertools import chain
 
@@ -11,6 +12,7 @@ from torch.func import functional_call
 
 SMALLEST_MAP = 4
 LARGEST_MAP = 14
+_LIGHT = 2e12  # weights times pixels; a pass of fewer takes less than loading torch's compiler for one without storage
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,25 @@ class BackboneFacts:
 
 
 def output_shapes(network: nn.Module, image_size: tuple[int, int], in_channels: int) -> list[tuple[int, ...]]:
-    """Return the shapes of all tensors in `network`'s answer to one image, without computing it.
+    """Return the shapes of all tensors in `network`'s answer to one image.
 
-    The pass runs in eval mode on weights without storage, so it costs next to nothing, draws no random
-    numbers and leaves batch-norm statistics alone.
+    The pass runs in eval mode, so it draws no random numbers and leaves batch-norm statistics alone; that of a large
+    network runs on weights without storage.
     """
-    state = chain(network.named_parameters(), network.named_buffers())
-    empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in state}
-    image = torch.empty(1, in_channels, *image_size, device="meta")
+    state = dict(chain(network.named_parameters(), network.named_buffers()))
+    weights = sum(weight.numel() for weight in network.parameters())
+    light = weights * image_size[0] * image_size[1] <= _LIGHT and "torch._dynamo" not in sys.modules
+    if light and all(tensor.device.type == "cpu" for tensor in state.values()):
+        dtype = next((weight.dtype for weight in network.parameters()), None)
+        image = torch.zeros(1, in_channels, *image_size, dtype=dtype)
+    else:
+        state = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
+        image = torch.empty(1, in_channels, *image_size, device="meta")
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
         with torch.no_grad():
-            answer = functional_call(network, empty, (image,))
+            answer = functional_call(network, state, (image,))
     finally:
         for module, training in modes:
             module.training = training

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from pretask.backbones.base import Backbone, Change
 from pretask.backbones.facts import output_shapes
@@ -58,6 +57,7 @@ def share_after(backbone: Backbone, layer: str | None) -> float:
     """Return the share of a backbone's multiply-adds that come after a layer, 0 for the end."""
     if layer is None:
         return 0.0
+    from torch.utils.flop_counter import FlopCounterMode  # loads the compiler's
 
     def flops(rows: int) -> int:
         with FlopCounterMode(display=False) as counter:

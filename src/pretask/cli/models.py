@@ -27,14 +27,16 @@ def evaluate(
 ) -> None:
     """Evaluate a run by one or more protocols, for each of its inferences; attacks for its default one.
 
-    The protocols knn, linear and ridge use the features alone: they need no class head, and take data of any classes.
+    The protocols knn, linear, ridge and few-shot use the features alone: they need no class head, and take data of any
+    classes.
 
     Parameters
     ----------
     run
         a run folder
     protocol
-        names of evaluators
+        names of evaluators, each with options of its own where wanted, as in knn:k=5 or pgd20:epsilon=4; pretask list
+        evaluators shows them
     inference
         one way to answer; all that the run offers where not given, and its default one under attack
     split
@@ -60,7 +62,8 @@ def evaluate(
     from pretask.cli.results_text import evaluation_lines
     from pretask.evaluation.run import evaluate_run
 
-    figures = evaluate_run(
+    console = open_console()
+    answer = evaluate_run(
         run,
         protocol,
         inference,
@@ -73,7 +76,7 @@ def evaluate(
         label_fraction=label_fraction,
         seed=seed,
     )
-    print_lines(evaluation_lines(figures, format), open_console())
+    print_lines(evaluation_lines(answer, format, console.width if console.is_terminal else None), console)
 
 
 @app.command

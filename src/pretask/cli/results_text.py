@@ -8,15 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_SHOWN = (
-    ("top1", "top-1"),
-    ("balanced", "balanced"),
-    ("many", "many"),
-    ("medium", "medium"),
-    ("few", "few"),
-    ("ece", "ECE"),
-)
-
 
 def run_lines(results: Mapping[str, Any]) -> list[str]:
     """Return what a run of any kind ended with, and what can be done with it."""
@@ -26,14 +17,17 @@ def run_lines(results: Mapping[str, Any]) -> list[str]:
 
 def results_lines(results: Mapping[str, Any]) -> list[str]:
     """Return a line per inference of a run's results, and where they are."""
+    from pretask.evaluation.accuracy import Accuracy
+    from pretask.evaluation.base import headline_parts
+
     lines = []
-    for name, figures in results["inferences"].items():
+    for name, of_weights in results["inferences"].items():
         for which in ("selected", "last"):
-            test = figures[which].get("test")
+            test = of_weights[which].get("test")
             if test:
-                lines.append(f"{name:<11} {which:<8} test {figures_line(test)}")
+                lines.append(f"{name:<11} {which:<8} test {'  '.join(headline_parts(Accuracy(), test))}")
     if results["optimistic"]:
-        lines.append("selected on the test set: the selected figures are optimistic")
+        lines.append("selected on the test set: the selected numbers are optimistic")
     return [*lines, f"report: {results['folder']}/report.html"]
 
 
@@ -61,34 +55,33 @@ def few_shot_lines(results: Mapping[str, Any]) -> list[str]:
     return [results["protocol"], *lines, f"report: {results['folder']}/report.html"]
 
 
-def figures_line(figures: Mapping[str, Any]) -> str:
-    """Return the main figures of one evaluation."""
-    parts = [f"{title} {100 * figures[key]:.2f} %" for key, title in _SHOWN if figures.get(key) is not None]
-    parts.insert(1, f"top-{figures['top5_k']} {100 * figures['top5']:.2f} %")
-    return "  ".join(parts)
-
-
-def evaluation_lines(evaluation: Mapping[str, Any], format: str) -> list[str]:
-    """Return an evaluation as a table for people or as JSON."""
+def evaluation_lines(evaluation: Mapping[str, Any], format: str, width: int | None = None) -> list[str]:
+    """Return an evaluation as a table for people, in lines of at most `width` where it is given, or as JSON."""
     if format == "json":
         return [json.dumps(evaluation, indent=2)]
+    from pretask.evaluation.run import headlines
+
     lines = [f"{evaluation['run']} on {evaluation['data']}", *_features_lines(evaluation.get("features"))]
-    for protocol in evaluation["protocols"].values():
-        lines.append(protocol["protocol"])
-        lines += [f"{name:<11} {_any_line(figures)}" for name, figures in protocol["inferences"].items()]
+    for spec, told in headlines(evaluation).items():
+        entry = evaluation["protocols"][spec]
+        lines += _wrapped(entry["protocol"].split(" "), " ", width, indent=2)
+        lines += [f"features: {note}" for note in entry.get("notes", ())]
+        for name, parts in told.items():
+            first, *rest = parts or [""]
+            lines += _wrapped([f"{name:<11} {first}", *rest], "  ", width, indent=12)
     return lines
 
 
-def _any_line(figures: Mapping[str, Any]) -> str:
-    if "top5_k" in figures:
-        return figures_line(figures)
-    if "robust_top1" in figures:
-        return _robust_line(figures)
-    if "tasks" in figures:
-        return _few_shot_line(figures)
-    if "num_features" in figures:
-        return _probe_line(figures)
-    return "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, int | float))
+def _wrapped(parts: Sequence[str], between: str, width: int | None, indent: int) -> list[str]:
+    """Return parts on one line, or on as many as the width needs, no part on two."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}{between}{part}"
+        if width is None or len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(" " * indent + part)
+    return lines
 
 
 def _features_lines(features: Mapping[str, Any] | None) -> list[str]:
@@ -98,41 +91,6 @@ def _features_lines(features: Mapping[str, Any] | None) -> list[str]:
     transfer = features["transfer"]
     told = [f"transfer from {transfer['from']} to {transfer['to']}"] if transfer else []
     return told + [f"features: {note}" for note in features["notes"]]
-
-
-def _probe_line(figures: Mapping[str, Any]) -> str:
-    parts = [_accuracies(figures)]
-    if "k" in figures:
-        fewer = figures["fewer"]
-        parts += [f"k {figures['k']}", f"(k {fewer['k']}: {_accuracies(fewer)})"]
-    if "l2" in figures:
-        parts.append(
-            f"l2 {figures['l2']:.3g}, chosen on {figures['choosing_images']:,} {figures['chosen_on']}"
-        )
-    sizes = f"{figures['train_images']:,} train images, {figures['num_features']:,} features"
-    return "  ".join([*parts, sizes, f"n {figures['n']:,}"])
-
-
-def _few_shot_line(figures: Mapping[str, Any]) -> str:
-    told = [
-        f"{task['shots']}-shot {task['head']} {100 * task['accuracy']:.2f} ± {100 * task['half_interval']:.2f} %"
-        for task in figures["tasks"]
-    ]
-    return "  ".join([f"{figures['ways']}-way", *told, f"{figures['episodes']} episodes"])
-
-
-def _accuracies(figures: Mapping[str, Any]) -> str:
-    titles = (("top1", "top-1"), ("balanced", "balanced"), ("macro_f1", "macro-F1"))
-    return "  ".join(f"{title} {100 * figures[key]:.2f} %" for key, title in titles)
-
-
-def _robust_line(figures: Mapping[str, Any]) -> str:
-    from pretask.attacks import in_255ths
-
-    clean, robust = 100 * figures["clean_top1"], 100 * figures["robust_top1"]
-    return (
-        f"clean {clean:.2f} %  robust {robust:.2f} %  eps {in_255ths(figures['epsilon'])}  n {figures['n']}"
-    )
 
 
 def prediction_lines(answers: Sequence[Mapping[str, Any]], format: str) -> list[str]:

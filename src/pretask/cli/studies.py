@@ -101,7 +101,7 @@ def compare_pretraining(
     label_fractions: tuple[float, ...] = (0.01, 0.1),
     transfer: tuple[str, ...] = (),
     tuning: Path | None = None,
-    metric: Literal["top1", "balanced"] = "top1",
+    metric: str = "top1",
     seeds: int = 3,
     equal_compute: bool = False,
     execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
@@ -115,7 +115,7 @@ def compare_pretraining(
         names of pre-trainings, each with settings of its own where wanted, as in trimix:consistency_weight=0;
         differences are to the first of them. random and supervised are controls: no training, and all labels
     protocols
-        evaluators on features
+        evaluators on features, each with options of its own where wanted, as in knn:k=5
     label_fractions
         shares of each class's labels to fine-tune with
     transfer
@@ -123,7 +123,8 @@ def compare_pretraining(
     tuning
         YAML file of settings of `pretask train` for fine-tuning and for supervised; data and start are the study's
     metric
-        what is compared: share of right answers, or the same averaged over classes
+        what is compared, a metric of all evaluators: top1, the share of right answers; balanced, the same averaged over
+        classes; macro_f1, which class heads have not; or one of an evaluator of your own
     seeds
         runs per method
     equal_compute

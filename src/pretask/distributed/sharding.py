@@ -6,14 +6,15 @@ keeps of it; a block of the network is put together when it computes, and given 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
 
 SMALLEST_BLOCK = 0.01
 """Share of a network's weights from which a block is put together and given up by itself."""
@@ -29,6 +30,9 @@ def shard_weights(method: nn.Module, network: nn.Module, device: torch.device) -
         network: the part of it that is put together block by block.
         device: of this process.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for block in blocks(network):
         fully_shard(block, mesh=mesh)
@@ -70,7 +74,16 @@ def _in_line(module: nn.Module) -> bool:
 
 def whole_tensor(tensor: Tensor) -> Tensor:
     """Return a tensor that may be shared out, whole; every process must ask."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_shared(tensor) else tensor
+
+
+def is_sharded(module: nn.Module) -> TypeGuard[FSDPModule]:
+    """Whether a module's weights are shared out, told by its methods: importing torch's class takes a second."""
+    return hasattr(module, "set_requires_gradient_sync")
+
+
+def _is_shared(value: Any) -> TypeGuard[DTensor]:
+    return isinstance(value, Tensor) and hasattr(value, "full_tensor")
 
 
 def gathered(tree: Any, keep: bool) -> Any:
@@ -82,7 +95,7 @@ def gathered(tree: Any, keep: bool) -> Any:
         tree: its leaves may be anything.
         keep: whether this process wants the whole tensors; else None takes their places.
     """
-    if isinstance(tree, DTensor):
+    if _is_shared(tree):
         whole = whole_tensor(tree)
         return whole.cpu() if keep else None
     if isinstance(tree, dict):
@@ -94,8 +107,10 @@ def gathered(tree: Any, keep: bool) -> Any:
 
 def shared_like(whole: Tensor, like: Tensor) -> Tensor:
     """Return this process's part of a tensor that all processes hold whole, as `like` is shared out, or it itself."""
-    if not isinstance(like, DTensor):
+    if not _is_shared(like):
         return whole
+    from torch.distributed.tensor import distribute_tensor
+
     there = whole.to(like.device)
     return distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None)
 

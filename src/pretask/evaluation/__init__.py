@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pretask.evaluation.accuracy import Accuracy, evaluate_loader, evaluate_split
-from pretask.evaluation.base import EVALUATORS, Evaluator
+from pretask.evaluation.base import EVALUATORS, Evaluator, Headline
 from pretask.evaluation.features import FeatureEvaluator, Features
 from pretask.evaluation.predictions import Predictions, predict
 
@@ -13,6 +13,7 @@ __all__ = [
     "Evaluator",
     "FeatureEvaluator",
     "Features",
+    "Headline",
     "Predictions",
     "evaluate_loader",
     "evaluate_split",

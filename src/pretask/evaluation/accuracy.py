@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from pretask.evaluation import metrics
-from pretask.evaluation.base import EVALUATORS
+from pretask.evaluation.base import EVALUATORS, Headline
 from pretask.evaluation.predictions import Precision, Predictions, SplitEvaluator, predict, split_loader
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ CONFUSION_CLASSES = 256  # beyond this a matrix is megabytes of JSON; the most c
 class Accuracy(SplitEvaluator):
     """Top-1 and top-5, balanced and per-group accuracy, negative log-likelihood, calibration, confusion.
 
-    Options are those of `SplitEvaluator`.
+    Settings are those of `SplitEvaluator`.
     """
 
     name = "accuracy"
+    metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "balanced")
 
     def constants(self) -> str:
         return (
@@ -37,17 +39,23 @@ class Accuracy(SplitEvaluator):
         )
 
     def __call__(self, classifier: nn.Module, data: ImageData) -> dict[str, Any]:
-        """Return the figures of `figures`, over this split of `data`.
+        """Return what `all_metrics` does, over this split of `data`.
 
         Raises:
             PretaskError: the data has no such split, the classifier has another number of classes, or it
                 gives logits that are not finite.
         """
-        return figures(self.predictions(classifier, data), data.class_counts)
+        return all_metrics(self.predictions(classifier, data), data.class_counts)
+
+    def headline(self, found: Mapping[str, Any]) -> Headline:
+        """Return the shares of right answers, and the calibration error."""
+        titles = {"balanced": "balanced", "many": "many", "medium": "medium", "few": "few", "ece": "ECE"}
+        top = ("top-1", found["top1"], "%"), (f"top-{found['top5_k']}", found["top5"], "%")
+        return [*top, *((title, found.get(key), "%") for key, title in titles.items())]
 
 
-def figures(predictions: Predictions, train_counts: torch.Tensor) -> dict[str, Any]:
-    """Return every figure of the protocol, JSON-able.
+def all_metrics(predictions: Predictions, train_counts: torch.Tensor) -> dict[str, Any]:
+    """Return every number of the protocol, JSON-able.
 
     Args:
         predictions: logits `[n, N]` and labels `[n]`.
@@ -76,7 +84,7 @@ def figures(predictions: Predictions, train_counts: torch.Tensor) -> dict[str, A
 
 
 def summary(predictions: Predictions) -> dict[str, float]:
-    """Return the cheap figures: "top1", "balanced", "loss" (mean negative log-likelihood) and "n"."""
+    """Return the cheap metrics: "top1", "balanced", "loss" (mean negative log-likelihood) and "n"."""
     logits, labels = predictions.logits, predictions.labels
     counts = metrics.confusion(logits, labels)
     return {
@@ -90,7 +98,7 @@ def summary(predictions: Predictions) -> dict[str, float]:
 def evaluate_loader(
     classifier: nn.Module, loader: Loader, *, precision: Precision = nullcontext
 ) -> dict[str, float]:
-    """Return the cheap figures over a loader that is kept, as training does after every epoch; see `predict`."""
+    """Return the cheap metrics over a loader that is kept, as training does after every epoch; see `predict`."""
     return summary(predict(classifier, loader, precision=precision))
 
 
@@ -105,17 +113,13 @@ def evaluate_split(
     precision: Precision = nullcontext,
     workers: int = 4,
 ) -> dict[str, float]:
-    """Return the cheap figures ("top1", "balanced", "loss", "n") of a classifier on labelled images.
+    """Return the cheap metrics ("top1", "balanced", "loss", "n") of a classifier on labelled images.
 
     Args:
         classifier: images [B, C, H, W] in [0, 1] to logits [B, N].
         split: images and their labels.
         image_size: (height, width) that the classifier takes.
-        batch_size: images in a forward pass.
-        device: where to compute; None is where the classifier is.
-        channels_last: memory format of the batches.
-        precision: makes the context each forward pass runs in, such as an autocast.
-        workers: processes that read images which stay in files.
+        batch_size, device, channels_last, precision, workers: see `SplitEvaluator`.
 
     Raises:
         PretaskError: there are no images, one cannot be read, or a logit is not finite.

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from pretask.attacks import attacked, create_attack, in_255ths
+from pretask.attacks import create_attack, in_255ths
+from pretask.attacks.presets import Epsilon
 from pretask.errors import PretaskError
-from pretask.evaluation.base import EVALUATORS
+from pretask.evaluation.base import EVALUATORS, Headline
 from pretask.evaluation.predictions import SplitEvaluator, predict
+from pretask.options import checking
 
 if TYPE_CHECKING:
     from pretask.data.images.containers import ImageData
     from pretask.data.loaders.batches import Batch
-    from pretask.data.loaders.loader import Loader
 
 SEED = 0
 
@@ -28,6 +28,7 @@ Perturbation = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 """Classifier, images [B, C, H, W], labels [B] and places in the split [B] to adversarial images."""
 
 
+@checking
 class Robustness(SplitEvaluator):
     """Accuracy under attack. An image counts as robust where it is right both clean and attacked.
 
@@ -35,19 +36,25 @@ class Robustness(SplitEvaluator):
     `precision` is for the answers alone.
 
     Args:
-        split: and the other options of `SplitEvaluator`.
-        epsilon: radius of the ball in pixel values of [0, 1]; None for what the name stands for.
+        split: and the other settings of `SplitEvaluator`.
+        epsilon: radius of the ball in 255ths of the pixel range; None for what the name stands for.
 
     Raises:
-        PretaskError: epsilon outside [0, 1], or an unknown split.
+        PretaskError: epsilon outside 0 … 255, or an unknown split.
     """
 
     name: str
     epsilon: float
 
-    def __init__(self, split: str = "test", *, epsilon: float | None = None, **options: Any) -> None:
-        self._set_up(epsilon)
-        super().__init__(split, **options)
+    def __init__(
+        self,
+        split: str = "test",
+        *,
+        epsilon: Epsilon = None,
+        **settings: Any,
+    ) -> None:
+        self._set_up(None if epsilon is None else epsilon / 255)
+        super().__init__(split, **settings)
 
     def __call__(self, classifier: nn.Module, data: ImageData) -> dict[str, Any]:
         """Return "clean_top1", "robust_top1", "epsilon" (in pixel values of [0, 1]) and "n".
@@ -67,11 +74,24 @@ class Robustness(SplitEvaluator):
             "n": n,
         }
 
+    def headline(self, found: Mapping[str, Any]) -> Headline:
+        """Return both shares of right answers, and the radius."""
+        shares = ("clean", found["clean_top1"], "%"), ("robust", found["robust_top1"], "%")
+        return [*shares, ("eps", in_255ths(found["epsilon"])), ("n", found["n"])]
+
     def _still_right(self, classifier: nn.Module, data: ImageData, places: Tensor) -> int:
-        images = self.images(data).subset(places)
-        with closing(self.loader(classifier, images, data)) as loader:
-            under_attack = _AttackedLoader(loader, classifier, self._perturbation(classifier, data), places)
-            predictions = predict(classifier, under_attack, precision=self.precision)
+        perturb = self._perturbation(classifier, data)
+
+        def attack(batch: Batch) -> Tensor:
+            real, images = batch.labels >= 0, batch.images.clone()
+            if real.any():
+                of_split = places[batch.index[real].cpu()]
+                with torch.autocast(images.device.type, enabled=False):
+                    images[real] = perturb(classifier, images[real], batch.labels[real], of_split)
+            return images
+
+        with closing(self.loader(classifier, self.images(data).subset(places), data)) as loader:
+            predictions = predict(classifier, loader, precision=self.precision, change=attack)
         return int((predictions.logits.argmax(1) == predictions.labels).sum())
 
     @abstractmethod
@@ -79,35 +99,6 @@ class Robustness(SplitEvaluator):
 
     @abstractmethod
     def _perturbation(self, classifier: nn.Module, data: ImageData) -> Perturbation: ...
-
-
-class _AttackedLoader:
-    """A loader whose images were changed against a classifier; `places` are the rows' places in the split."""
-
-    def __init__(self, loader: Loader, classifier: nn.Module, perturb: Perturbation, places: Tensor) -> None:
-        self._loader, self._classifier, self._perturb, self._places = loader, classifier, perturb, places
-        self.batch_size, self.num_images = loader.batch_size, loader.num_images
-        self.kind, self.nbytes = loader.kind, loader.nbytes
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for batch in self._loader.epoch(epoch, start):
-            yield self._attack(batch)
-
-    def close(self) -> None:
-        self._loader.close()
-
-    def _attack(self, batch: Batch) -> Batch:
-        real = batch.labels >= 0
-        if not real.any():
-            return batch
-        places = self._places[batch.index[real].cpu()]
-        images = batch.images.clone()
-        with attacked(self._classifier), torch.autocast(images.device.type, enabled=False):
-            images[real] = self._perturb(self._classifier, images[real], batch.labels[real], places)
-        return replace(batch, images=images)
 
 
 class GradientAttack(Robustness):

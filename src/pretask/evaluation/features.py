@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from pretask.data.splits.apply import apply_splits
 from pretask.errors import PretaskError
 from pretask.evaluation import metrics
+from pretask.evaluation.base import Headline
 from pretask.evaluation.predictions import SplitEvaluator, embed, split_images
+from pretask.options import Range, at_least, checking
 
 if TYPE_CHECKING:
     from pretask.data.images.containers import ImageData
+
+_PART = Range(lambda value: 0 < value <= 1, "above 0, at most 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +39,37 @@ class Features:
         return Features(self.values[rows], self.labels[rows])
 
 
+@dataclass(frozen=True)
+class Budget:
+    """From how many train images may be learned: of each class, or a share of each; from all where both are None.
+
+    Attributes:
+        per_class, label_fraction, seed: see `apply_splits`.
+    """
+
+    per_class: int | None = None
+    label_fraction: float | None = None
+    seed: int = 0
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether it is all of them."""
+        return self.per_class is None and self.label_fraction is None
+
+    def apply(self, data: ImageData) -> ImageData:
+        """Return data with the train images that may be learned from; other splits stay as they are.
+
+        Raises:
+            PretaskError: see `apply_splits`.
+        """
+        if self.unlimited:
+            return data
+        # Data without validation images keep none: a probe then holds out some of the labels that it may use.
+        return apply_splits(
+            data, validation=0, per_class=self.per_class, label_fraction=self.label_fraction, seed=self.seed
+        )
+
+
 class FeatureBank:
     """The features of each split of a data set, extracted when they are first asked for and kept.
 
@@ -40,16 +77,20 @@ class FeatureBank:
         network: a classifier or an encoder.
         data: whose images, unaugmented, go through it.
         options: how they are read.
+        beside: the bank of data that differs in its train images alone, with which it shares the other splits.
 
     Raises:
         PretaskError: in a look-up: the data has no such split, a feature is not finite, or a class has no
             image to learn from.
     """
 
-    def __init__(self, network: nn.Module, data: ImageData, options: SplitEvaluator) -> None:
+    def __init__(
+        self, network: nn.Module, data: ImageData, options: SplitEvaluator, beside: FeatureBank | None = None
+    ) -> None:
         self.data = data
         self._network, self._options = network, options
-        self._known: dict[str, Features] = {}
+        self._train: dict[str, Features] = {}
+        self._judged: dict[str, Features] = {} if beside is None else beside._judged
 
     @property
     def num_classes(self) -> int:
@@ -57,9 +98,10 @@ class FeatureBank:
         return self.data.num_classes
 
     def __getitem__(self, split: str) -> Features:
-        if split not in self._known:
-            self._known[split] = self._extract(split)
-        return self._known[split]
+        known = self._train if split == "train" else self._judged
+        if split not in known:
+            known[split] = self._extract(split)
+        return known[split]
 
     def _extract(self, split: str) -> Features:
         images = split_images(self.data, split)
@@ -69,45 +111,63 @@ class FeatureBank:
             return Features(*embed(self._network, loader, precision=self._options.precision))
 
 
+@checking
 class FeatureEvaluator(SplitEvaluator):
     """Fits something small on the features of the train images and judges it on a split.
 
     The network needs no class head, and the data may have classes that it has never seen: only `embed` is used.
 
     Args:
-        split: "validation" or "test"; and the other options of `SplitEvaluator`.
-        seed: of images drawn for a purpose, where there are any.
+        split: "validation" or "test"; and the other settings of `SplitEvaluator`.
+        seed: draws the images that may be learned from, and others where there are any.
+        per_class: learn from so many train images of each class.
+        label_fraction: learn from this share of each class.
 
     Raises:
         PretaskError: an unknown split, or "train", on which the probe is fitted.
     """
 
     name: str
+    uses_features: ClassVar[bool] = True
+    metrics: ClassVar[tuple[str, ...]] = ("top1", "balanced", "macro_f1")
     fits_train: ClassVar[bool] = True
     """Whether something is fitted on the train images, which then cannot be judged."""
 
-    def __init__(self, split: str = "test", *, seed: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        split: str = "test",
+        *,
+        seed: Annotated[int, "draws the images that are learned from"] = 0,
+        per_class: Annotated[int | None, at_least(1), "train images of each class to learn from"] = None,
+        label_fraction: Annotated[float | None, _PART, "the same as a share of each class"] = None,
+        **settings: Any,
+    ) -> None:
         if split == "train" and self.fits_train:
             raise PretaskError(
                 f"{self.name} is fitted on the train images and cannot be judged on them: give split='test'"
             )
-        self.seed = seed
-        super().__init__(split, **options)
+        self.seed, self.budget = seed, Budget(per_class, label_fraction, seed)
+        super().__init__(split, **settings)
 
     def __call__(self, classifier: nn.Module, data: ImageData) -> dict[str, Any]:
-        """Return the figures of `judge`, over this split of `data`.
+        """Return what `judge` finds on this split of `data`.
 
         Raises:
             PretaskError: the data has no such split, or too few train images; features are not finite.
         """
-        return self.judge(FeatureBank(classifier, data, self))
+        return self.judge(FeatureBank(classifier, self.budget.apply(data), self))
 
     @abstractmethod
     def judge(self, bank: FeatureBank) -> dict[str, Any]:
-        """Return the figures of a probe on the features that `bank` has of each split.
+        """Return what a probe finds on the features that `bank` has of each split.
 
-        They are at least "top1", "balanced", "macro_f1", "n", "train_images" and "num_features".
+        That is at least "top1", "balanced", "macro_f1", "n", "train_images" and "num_features"; else the class has
+        other `metrics` and another headline.
         """
+
+    def headline(self, found: Mapping[str, Any]) -> Headline:
+        """Return the shares of right answers, and from how many images was learned."""
+        return [*accuracy_entries(found), *size_entries(found)]
 
     @property
     def where(self) -> torch.device:
@@ -115,8 +175,8 @@ class FeatureEvaluator(SplitEvaluator):
         return torch.device(self.device or "cpu")
 
 
-def probe_figures(scores: Tensor, judged: Features, fitted: Features) -> dict[str, Any]:
-    """Return the figures that all probes have.
+def probe_metrics(scores: Tensor, judged: Features, fitted: Features) -> dict[str, Any]:
+    """Return what all probes tell.
 
     Args:
         scores: `[n, N]`, the highest is the answer.
@@ -138,6 +198,20 @@ def accuracies(scores: Tensor, labels: Tensor) -> dict[str, float]:
         "balanced": metrics.balanced_accuracy(metrics.class_accuracies(metrics.confusion(scores, labels))),
         "macro_f1": metrics.macro_f1(scores, labels),
     }
+
+
+def accuracy_entries(found: Mapping[str, Any]) -> Headline:
+    """Return `accuracies` as entries of a headline."""
+    return [
+        ("top-1", found["top1"], "%"),
+        ("balanced", found["balanced"], "%"),
+        ("macro-F1", found["macro_f1"], "%"),
+    ]
+
+
+def size_entries(found: Mapping[str, Any]) -> Headline:
+    """Return the numbers of images and features as entries of a headline."""
+    return [("train images", found["train_images"]), ("features", found["num_features"]), ("n", found["n"])]
 
 
 def _check_every_class(labels: Tensor, data: ImageData) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any, ClassVar
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +14,14 @@ from torch.nn import functional as F
 
 from pretask.data import ImageData
 from pretask.data.loaders.schedule import EpisodeSize, draw_episode, rows_by_class
-from pretask.evaluation.base import EVALUATORS
+from pretask.evaluation.base import EVALUATORS, Headline
 from pretask.evaluation.features import FeatureBank, FeatureEvaluator
 from pretask.evaluation.predictions import predict, split_loader
 from pretask.methods.episodic import EpisodicMethod, nearest_mean, ridge_scores
+from pretask.options import above, at_least
 from pretask.statistics import mean_std
 
-WAYS = 5
-SHOTS = (1, 5)
-QUERIES = 15
-EPISODES = 600
+Head = Literal["prototypes", "ridge"]
 PENALTY = 1.0
 _LARGE_SAMPLE = 1.959964
 _BLOCK = 100
@@ -29,25 +29,59 @@ _BLOCK = 100
 
 @EVALUATORS.register("few-shot")
 class FewShot(FeatureEvaluator):
-    """5-way episodes with 1 and 5 images per class, answered by prototypes and by ridge regression.
+    """Episodes of a few classes with a few images of each, answered by prototypes and by ridge regression.
 
     Prototypes are class means (Snell et al., NeurIPS 2017, arXiv 1703.05175), ridge regression is in closed form
     (Bertinetto et al., ICLR 2019, arXiv 1805.08136); features are centred by the train images' mean and normalised
     (Wang et al., arXiv 1911.04623). The episodes depend on the labels and the seed alone, so that two networks see
-    the same ones. Options are those of `FeatureEvaluator`; nothing is fitted on the train images, so `split="train"`
-    is allowed.
+    the same ones. Nothing is fitted on the train images, so `split="train"` is allowed.
+
+    Args:
+        split: and the other settings of `FeatureEvaluator`.
+        ways: classes of an episode.
+        shots: images of each class to learn from; several numbers are asked one after the other.
+        queries: images of each class to judge by, or as many as that many classes have.
+        episodes: how many.
+        heads: what answers.
+        penalty: of ridge regression.
     """
 
     name = "few-shot"
+    metrics: ClassVar[tuple[str, ...]] = ()
     fits_train: ClassVar[bool] = False
 
+    def __init__(
+        self,
+        split: str = "test",
+        *,
+        ways: Annotated[int, at_least(2), "classes of an episode"] = 5,
+        shots: Annotated[tuple[int, ...], at_least(1), "images of each class to learn from"] = (1, 5),
+        queries: Annotated[int, at_least(1), "images of each class to judge by, at most"] = 15,
+        episodes: Annotated[int, at_least(1), "how many"] = 600,
+        heads: Annotated[tuple[Head, ...], "what answers"] = ("prototypes", "ridge"),
+        penalty: Annotated[float, above(0), "of ridge regression"] = PENALTY,
+        **settings: Any,
+    ) -> None:
+        self.ways, self.shots, self.queries, self.episodes = ways, shots, queries, episodes
+        self.penalty = penalty
+        answers: dict[Head, Callable[[Tensor, Tensor], Tensor]] = {
+            "prototypes": nearest_mean,
+            "ridge": partial(ridge, penalty=penalty),
+        }
+        self.heads = {head: answers[head] for head in heads}
+        super().__init__(split, **settings)
+
     def constants(self) -> str:
-        shots = " and ".join(map(str, SHOTS))
+        words = {
+            "prototypes": "nearest class mean",
+            "ridge": f"ridge regression of one-hot labels with penalty {self.penalty:g}",
+        }
         return (
-            f"few-shot/1: frozen features of unaugmented images, less the train images' mean, normalised; {EPISODES} "
-            f"episodes of {WAYS} classes, {shots} images to learn from and {QUERIES} to judge by (or as many as "
-            f"{WAYS} classes have) of each; nearest class mean, and ridge regression of one-hot labels with penalty "
-            f"{PENALTY:g}; mean of episodes with a 95 % interval, seed {self.seed}"
+            "few-shot/1: frozen features of unaugmented images, less the train images' mean, normalised; "
+            f"{self.episodes} episodes of {self.ways} classes, {' and '.join(map(str, self.shots))} images to learn "
+            f"from and {self.queries} to judge by (or as many as {self.ways} classes have) of each; "
+            f"{', and '.join(words[head] for head in self.heads)}; mean of episodes with a 95 % interval, "
+            f"seed {self.seed}"
         )
 
     def judge(self, bank: FeatureBank) -> dict[str, Any]:
@@ -59,14 +93,32 @@ class FewShot(FeatureEvaluator):
         judged = bank[self.split]
         values = F.normalize(judged.values - bank["train"].values.mean(0), dim=1)
         tasks = []
-        for shots in SHOTS:
-            size = EpisodeSize(WAYS, shots, _queries(judged.labels, shots))
-            drawn = draw_episodes(judged.labels, size, EPISODES, self.seed)
-            for head, answer in (("prototypes", nearest_mean), ("ridge", ridge)):
+        for shots in self.shots:
+            size = EpisodeSize(self.ways, shots, self._queries(judged.labels, shots))
+            drawn = draw_episodes(judged.labels, size, self.episodes, self.seed)
+            for head, answer in self.heads.items():
                 mean, half = mean_and_half_interval(_accuracies(values, drawn, shots, answer))
-                figures = {"accuracy": mean, "half_interval": half, "queries": size.queries}
-                tasks.append({"shots": shots, "head": head, **figures})
-        return {"ways": WAYS, "episodes": EPISODES, "tasks": tasks, "num_features": values.shape[1]}
+                found = {"accuracy": mean, "half_interval": half, "queries": size.queries}
+                tasks.append({"shots": shots, "head": head, **found})
+        return {"ways": self.ways, "episodes": self.episodes, "tasks": tasks, "num_features": values.shape[1]}
+
+    def headline(self, found: Mapping[str, Any]) -> Headline:
+        """Return the mean accuracy of each number of shots and head, with its interval."""
+        tasks = (
+            (
+                f"{task['shots']}-shot {task['head']}",
+                f"{100 * task['accuracy']:.2f} ± {100 * task['half_interval']:.2f} %",
+            )
+            for task in found["tasks"]
+        )
+        return [("ways", found["ways"]), *tasks, ("episodes", found["episodes"])]
+
+    def _queries(self, labels: Tensor, shots: int) -> int:
+        """Return how many images that many classes have beside those to learn from, at most what was asked for."""
+        counts = torch.bincount(labels).sort(descending=True).values
+        if len(counts) < self.ways:
+            return self.queries
+        return max(1, min(self.queries, int(counts[self.ways - 1]) - shots))
 
 
 def draw_episodes(labels: Tensor, size: EpisodeSize, episodes: int, seed: int) -> Tensor:
@@ -79,10 +131,10 @@ def draw_episodes(labels: Tensor, size: EpisodeSize, episodes: int, seed: int) -
     return torch.stack([draw_episode(rows, size, draws) for _ in range(episodes)])
 
 
-def ridge(support: Tensor, queries: Tensor) -> Tensor:
+def ridge(support: Tensor, queries: Tensor, penalty: float = PENALTY) -> Tensor:
     """Return ridge regression's scores of one-hot labels less 1/N, which need no intercept; see `nearest_mean`."""
     ways = support.shape[1]
-    return ridge_scores(support, queries, torch.eye(ways) - 1 / ways, PENALTY)
+    return ridge_scores(support, queries, torch.eye(ways) - 1 / ways, penalty)
 
 
 def mean_and_half_interval(accuracies: list[float]) -> tuple[float, float]:
@@ -97,7 +149,9 @@ def right_of_each(scores: Tensor, ways: int) -> Tensor:
     return (scores.argmax(2) == labels).double().mean(1)
 
 
-def _accuracies(values: Tensor, drawn: Tensor, shots: int, answer: Any) -> list[float]:
+def _accuracies(
+    values: Tensor, drawn: Tensor, shots: int, answer: Callable[[Tensor, Tensor], Tensor]
+) -> list[float]:
     """Return the accuracy of each episode."""
     found: list[Tensor] = []
     for block in torch.split(drawn, _BLOCK):
@@ -106,14 +160,6 @@ def _accuracies(values: Tensor, drawn: Tensor, shots: int, answer: Any) -> list[
         found.append(right_of_each(scores, episode.shape[1]))
     accuracies: list[float] = torch.cat(found).tolist()
     return accuracies
-
-
-def _queries(labels: Tensor, shots: int) -> int:
-    """Return how many images `WAYS` classes have beside those to learn from, at most `QUERIES`."""
-    counts = torch.bincount(labels).sort(descending=True).values
-    if len(counts) < WAYS:
-        return QUERIES
-    return max(1, min(QUERIES, int(counts[WAYS - 1]) - shots))
 
 
 _EPISODES_AT_ONCE = 50

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,13 +12,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pretask.attacks import evaluation_mode
 from pretask.data.loaders.loader import create_loader
 from pretask.errors import PretaskError
+from pretask.evaluation.base import Evaluator
 
 if TYPE_CHECKING:
     from pretask.data.images.containers import ImageData, LabelledImages
+    from pretask.data.loaders.batches import Batch
     from pretask.data.loaders.loader import Loader
-
 
 Precision = Callable[[], AbstractContextManager[Any]]
 
@@ -36,7 +38,13 @@ class Predictions:
         return self.logits.shape[1]
 
 
-def predict(classifier: nn.Module, loader: Loader, *, precision: Precision = nullcontext) -> Predictions:
+def predict(
+    classifier: nn.Module,
+    loader: Loader,
+    *,
+    precision: Precision = nullcontext,
+    change: Callable[[Batch], Tensor] | None = None,
+) -> Predictions:
     """Return the logits of every image of `loader`, without the filler rows (label -1).
 
     Where `torch.distributed` is initialised the shards of all ranks are put together, so every rank must
@@ -47,11 +55,13 @@ def predict(classifier: nn.Module, loader: Loader, *, precision: Precision = nul
         classifier: images `[B, C, H, W]` in [0, 1] to logits `[B, N]`.
         loader: an evaluation loader of this rank.
         precision: makes the context each forward pass runs in, such as an autocast.
+        change: what is shown in place of a batch's images; it is called in evaluation mode, without gradients.
 
     Raises:
         PretaskError: there are no images, or a logit is not finite.
     """
-    logits, labels = collect(classifier, classifier, loader, precision)
+    images = change or _images
+    logits, labels = _collect(classifier, lambda batch: classifier(images(batch)), loader, precision)
     return Predictions(_checked(logits, "the classifier", "logits"), labels)
 
 
@@ -67,17 +77,25 @@ def embed(network: nn.Module, loader: Loader, *, precision: Precision = nullcont
         PretaskError: there are no images, or a feature is not finite.
     """
     to_features = cast(Callable[[Tensor], Tensor], network.embed)
-    features, labels = collect(network, to_features, loader, precision)
+    features, labels = _collect(network, lambda batch: to_features(batch.images), loader, precision)
     return _checked(features, "the backbone", "features"), labels
 
 
-def collect(
-    network: nn.Module, answer: Callable[[Tensor], Tensor], loader: Loader, precision: Precision
+def _images(batch: Batch) -> Tensor:
+    return batch.images
+
+
+def _collect(
+    network: nn.Module, answer: Callable[[Batch], Tensor], loader: Loader, precision: Precision
 ) -> tuple[Tensor, Tensor]:
     """Return what `answer`, a way to call `network`, gives for each image of all ranks, and the labels."""
+    rows = []
     # Not `inference_mode`: a buffer that a module caches on its way would be unusable in training.
     with evaluation_mode(network), torch.no_grad():
-        rows = [_forward(answer, batch, precision) for batch in loader.epoch(0)]
+        for batch in loader.epoch(0):
+            with precision():
+                answers = answer(batch)
+            rows.append((answers.float(), batch.labels, batch.index))
     if not rows:
         raise _no_images()
     answers, labels, index = (_gathered(torch.cat(column)).cpu() for column in zip(*rows, strict=True))
@@ -86,26 +104,6 @@ def collect(
     if not len(order):
         raise _no_images()
     return answers[real][order], labels[real][order]
-
-
-def _forward(
-    answer: Callable[[Tensor], Tensor], batch: Any, precision: Precision
-) -> tuple[Tensor, Tensor, Tensor]:
-    with precision():
-        answers = answer(batch.images)
-    return answers.float(), batch.labels, batch.index
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode; each module gets its own mode back, so frozen parts stay frozen."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _gathered(shard: Tensor) -> Tensor:
@@ -133,14 +131,14 @@ def _no_images() -> PretaskError:
 SPLITS = ("train", "validation", "test")
 
 
-class SplitEvaluator(ABC):
-    """An evaluator's options, and its way from a data set to predictions.
+class SplitEvaluator(Evaluator, ABC):
+    """An evaluator's settings, and its way from a data set to predictions.
 
     `protocol` is made of `constants()` and the split.
 
     Args:
         split: "train", "validation" or "test". Images are never augmented here.
-        batch_size: images in a forward pass; it changes the speed, not the figures.
+        batch_size: images in a forward pass; it changes the speed, not the findings.
         device: where to run; the classifier's own when `None`.
         channels_last: memory format of the images.
         precision: makes the context of each forward pass, such as an autocast.
@@ -172,7 +170,7 @@ class SplitEvaluator(ABC):
 
     @abstractmethod
     def constants(self) -> str:
-        """Return name, version and every constant that changes a figure."""
+        """Return name, version and every constant that changes a number."""
 
     def images(self, data: ImageData) -> LabelledImages:
         """Return this split of `data`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,15 @@ from torch.nn import functional as F
 from pretask.data.splits.indices import hold_out
 from pretask.errors import PretaskError
 from pretask.evaluation import logistic
-from pretask.evaluation.base import EVALUATORS
-from pretask.evaluation.features import FeatureBank, FeatureEvaluator, Features, probe_figures
+from pretask.evaluation.base import EVALUATORS, Headline
+from pretask.evaluation.features import (
+    FeatureBank,
+    FeatureEvaluator,
+    Features,
+    accuracy_entries,
+    probe_metrics,
+    size_entries,
+)
 
 _SMALLEST_SHARE = 1e-10  # of the largest variance; float32 features hold nothing below
 _ROWS = 8192
@@ -98,7 +106,7 @@ class Fitting:
 class Probe(FeatureEvaluator):
     """A linear classifier on standardised features, its penalty chosen on images that are neither fitted nor judged.
 
-    Options are those of `FeatureEvaluator`; `seed` chooses the images that are held out where there are no others.
+    Settings are those of `FeatureEvaluator`; `seed` chooses the images that are held out where there are no others.
     """
 
     penalties: tuple[float, ...]
@@ -115,7 +123,7 @@ class Probe(FeatureEvaluator):
         """
 
     def judge(self, bank: FeatureBank) -> dict[str, Any]:
-        """Return the figures of `probe_figures`, the penalty "l2" and how it was chosen.
+        """Return `probe_metrics`, the penalty "l2" and how it was chosen.
 
         That is "chosen_on", "choosing_images" and "grid", pairs of penalty and top-1 there; and what `solve` notes.
 
@@ -132,13 +140,18 @@ class Probe(FeatureEvaluator):
         best = max(range(len(shares)), key=lambda g: (shares[g], g))
         answers = grid.member_scores(to_axes(judged.values.to(where)), best).cpu()
         return {
-            **probe_figures(answers, judged, fitting.fit),
+            **probe_metrics(answers, judged, fitting.fit),
             "l2": self.penalties[best],
             "chosen_on": fitting.chosen_on,
             "choosing_images": len(fitting.choose),
             "grid": [list(pair) for pair in zip(self.penalties, shares, strict=True)],
             **{name: values[best] for name, values in grid.notes.items()},
         }
+
+    def headline(self, found: Mapping[str, Any]) -> Headline:
+        """Return the shares of right answers, and the penalty."""
+        penalty = f"{found['l2']:.3g}, chosen on {found['choosing_images']:,} {found['chosen_on']}"
+        return [*accuracy_entries(found), ("l2", penalty), *size_entries(found)]
 
     def fitting(self, bank: FeatureBank) -> Fitting:
         """Return the images to fit and to choose on: train and validation.
@@ -182,7 +195,7 @@ def _shares_right(grid: Grid, x: Tensor, labels: Tensor) -> list[float]:
 class Linear(Probe):
     """Logistic regression on frozen features, its penalty chosen on validation images.
 
-    Options are those of `Probe`.
+    Settings are those of `Probe`.
     """
 
     name = "linear"
@@ -209,7 +222,7 @@ class Ridge(Probe):
     """Ridge regression of one-hot labels on frozen features, one decomposition for all penalties.
 
     As the few-shot evaluator of google-research/big_vision, but the intercept is free of penalty and the penalty
-    is chosen. Options are those of `Probe`.
+    is chosen. Settings are those of `Probe`.
     """
 
     name = "ridge"

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from pretask.config.files import load_any_config
 from pretask.data import ImageData, apply_splits, load_data
 from pretask.errors import PretaskError
-from pretask.evaluation import EVALUATORS, Evaluator
 from pretask.evaluation.adversarial import Robustness
-from pretask.evaluation.features import FeatureBank, FeatureEvaluator
+from pretask.evaluation.base import EVALUATORS, Evaluator, create_evaluator, headline_parts, uses_features
+from pretask.evaluation.features import Budget, FeatureBank, FeatureEvaluator
 from pretask.methods import ModelCard, load_classifier, load_encoder, no_head, read_card
 from pretask.training.data import build_data, split_seed
 from pretask.training.device import resolve_device
@@ -52,36 +54,23 @@ def for_heads(data: ImageData, card: ModelCard, own: bool) -> ImageData:
     return replace(data, train_counts=None if counts is None else tuple(counts))
 
 
-def for_probes(
-    data: ImageData,
-    own: bool,
-    split_seed: int,
-    per_class: int | None,
-    label_fraction: float | None,
-    seed: int,
-) -> ImageData:
-    """Return data to fit probes on: others are split, and the train images reduced to the labels allowed.
+def split_for_probes(data: ImageData, own: bool, seed: int) -> ImageData:
+    """Return data to fit probes on: others than the run's own are split.
 
     Args:
         data: see `read_data`.
         own: whether it is the run's, and split.
-        split_seed: of the splits of other data.
-        per_class, label_fraction: see `apply_splits`.
-        seed: chooses the labels.
+        seed: of the splits of other data.
 
     Raises:
-        PretaskError: data without classes; see `apply_splits`.
+        PretaskError: data without classes, or with too few images to be split.
     """
     if data.num_classes < 2:
         raise PretaskError(
             f"{data.name} has no classes to judge features by: type --data with images that have"
         )
-    split = data if own else _split(data, split_seed)
-    # Without validation images of its own a run keeps none: a probe then holds out some of the labels it may use.
-    return apply_splits(split, validation=0, per_class=per_class, label_fraction=label_fraction, seed=seed)
-
-
-def _split(data: ImageData, seed: int) -> ImageData:
+    if own:
+        return data
     try:
         return apply_splits(data, seed=seed)
     except PretaskError:
@@ -127,7 +116,7 @@ def evaluate_run(
 
     Args:
         folder: a run folder; an export too, where `data` is given.
-        protocols: names of evaluators.
+        protocols: names of evaluators, with options of their own where wanted: "knn:k=5".
         inference: one way to answer; None takes all that the run offers, and the default one under attack.
         split: "train", "validation" or "test".
         data: other data, of which `split` is used; brought to the model's image size and channels.
@@ -139,84 +128,118 @@ def evaluate_run(
         seed: chooses these images; None is the seed of the run's splits.
 
     Returns:
-        {"run", "data", "protocols": {name: {"protocol": …, "inferences": {inference: figures}}}}; with protocols on
-        features, whose only inference is "features", also "features": {"transfer": None or {"from", "to"},
-        "per_class", "label_fraction", "seed", "notes": what was done to the splits}.
+        {"run", "data", "protocols": {name: {"protocol": …, "inferences": {inference: what the evaluator found}}}}; with
+        protocols on features, whose only inference is "features", also "features": {"transfer": None or
+        {"from", "to"}, "per_class", "label_fraction", "seed", "notes": what was done to the splits}.
 
     Raises:
-        PretaskError: no such run, evaluator, inference or split; a head is asked for that is not there, or about
-            other classes; an epsilon that is outside [0, 1] or for no attack; labels for no protocol on
+        PretaskError: no such run, evaluator, option, inference or split; a head is asked for that is not there, or
+            about other classes; an epsilon that is outside [0, 1] or for no attack; labels for no protocol on
             features, or more than there are.
     """
     path, where = Path(folder), resolve_device(device)
     card = read_card(path)
     split_seed = seed_of(path, card) if any(map(uses_features, protocols)) else 0
-    label_seed = split_seed if seed is None else seed
-    options = {"split": split, "batch_size": batch_size, "device": where}
-    evaluators = {name: _evaluator(name, epsilon, label_seed, options) for name in protocols}
-    probes = [made for made in evaluators.values() if isinstance(made, FeatureEvaluator)]
     labels = {"per_class": per_class, "label_fraction": label_fraction}
-    _check_options(evaluators, epsilon, inference, labels={**labels, "seed": seed})
-    has_heads = len(probes) < len(evaluators)
-    if has_heads and not card.inferences:
+    label_seed = split_seed if seed is None else seed
+    settings = {"split": split, "batch_size": batch_size, "device": where}
+    defaults = {"epsilon": None if epsilon is None else 255 * epsilon, "seed": label_seed, **labels}
+    evaluators = {spec: create_evaluator(spec, settings, defaults) for spec in protocols}
+    on_features = [spec for spec in evaluators if uses_features(spec)]
+    _check_options(evaluators, on_features, epsilon, inference, labels={**labels, "seed": seed})
+    if len(on_features) < len(evaluators) and not card.inferences:
         raise no_head(path)
 
     own, images = data is None, read_data(path, data, card)
     answer: dict[str, Any] = {"run": str(path), "data": images.name, "protocols": {}}
-    asked = for_heads(images, card, own) if has_heads else images
-    if probes:
-        split_images = for_probes(images, own, split_seed, per_class, label_fraction, label_seed)
-        bank = FeatureBank(load_encoder(path, card).to(where), split_images, probes[0])
+    if len(on_features) < len(evaluators):
+        asked = for_heads(images, card, own)
+    if on_features:
+        usual = Budget(per_class, label_fraction, label_seed)
+        probes = _Probes(load_encoder(path, card).to(where), split_for_probes(images, own, split_seed), usual)
         answer["features"] = {
             "transfer": None if own else _transfer(card, images),
             **labels,
             "seed": label_seed,
-            "notes": list(split_images.notes),
+            "notes": list(probes.allowed(usual).notes),
         }
-    for name, evaluator in evaluators.items():
-        if isinstance(evaluator, FeatureEvaluator):
-            figures = {FEATURES: evaluator.judge(bank)}
-        else:
-            figures = {
-                mode: evaluator(load_classifier(path, mode, card).to(where), asked)
-                for mode in _modes(evaluator, card, inference)
-            }
-        answer["protocols"][name] = {"protocol": evaluator.protocol, "inferences": figures}
+    for spec, evaluator in evaluators.items():
+        if spec in on_features:
+            answer["protocols"][spec] = probes.ask(evaluator)
+            continue
+        found = {
+            mode: evaluator(load_classifier(path, mode, card).to(where), asked)
+            for mode in _modes(evaluator, card, inference)
+        }
+        answer["protocols"][spec] = {"protocol": evaluator.protocol, "inferences": found}
     return answer
 
 
-def uses_features(name: str) -> bool:
-    """Whether an evaluator needs a backbone alone, without a class head."""
-    make = EVALUATORS.get(name)
-    return isinstance(make, type) and issubclass(make, FeatureEvaluator)
+class _Probes:
+    """Asks evaluators on features, which share what they have in common.
+
+    Args:
+        encoder: whose features they are.
+        data: split, with all its train images.
+        usual: from how many of them is learned where an evaluator's spec says nothing else.
+    """
+
+    def __init__(self, encoder: nn.Module, data: ImageData, usual: Budget) -> None:
+        self._encoder, self._usual = encoder, usual
+        self._allowed = {Budget(): data}
+        self._banks: dict[Budget, FeatureBank] = {}
+
+    def allowed(self, budget: Budget) -> ImageData:
+        """Return the data with the train images that may be learned from."""
+        budget = Budget() if budget.unlimited else budget
+        if budget not in self._allowed:
+            self._allowed[budget] = budget.apply(self._allowed[Budget()])
+        return self._allowed[budget]
+
+    def ask(self, evaluator: Evaluator) -> dict[str, Any]:
+        """Return an evaluator's part of the answer."""
+        budget = evaluator.budget if isinstance(evaluator, FeatureEvaluator) else self._usual
+        data = self.allowed(budget)
+        if isinstance(evaluator, FeatureEvaluator):
+            key = Budget() if budget.unlimited else budget
+            beside = next(iter(self._banks.values()), None)
+            bank = self._banks.setdefault(key, FeatureBank(self._encoder, data, evaluator, beside))
+            found = evaluator.judge(bank)
+        else:
+            found = evaluator(self._encoder, data)
+        own = [note for note in data.notes if note not in self.allowed(self._usual).notes]
+        notes = {"notes": own} if own else {}
+        return {"protocol": evaluator.protocol, "inferences": {FEATURES: found}, **notes}
 
 
-def _evaluator(name: str, epsilon: float | None, seed: int, options: dict[str, Any]) -> Evaluator:
-    make = EVALUATORS.get(name)
-    if uses_features(name):
-        options = {**options, "seed": seed}
-    elif epsilon is not None and isinstance(make, type) and issubclass(make, Robustness):
-        options = {**options, "epsilon": epsilon}
-    return make(**options)
+def headlines(answer: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Return what is printed of the protocols of an answer of `evaluate_run`: entries, by protocol and inference."""
+    told = {}
+    for spec, entry in answer["protocols"].items():
+        evaluator = create_evaluator(spec, {"split": "test", "batch_size": 1, "device": "cpu"})
+        told[spec] = {name: headline_parts(evaluator, found) for name, found in entry["inferences"].items()}
+    return told
 
 
 def _check_options(
     evaluators: Mapping[str, Evaluator],
+    on_features: Sequence[str],
     epsilon: float | None,
     inference: str | None,
     labels: Mapping[str, float | None],
 ) -> None:
     """Refuse options that none of the evaluators has."""
     given = ", ".join(evaluators)
-    if epsilon is not None and not any(isinstance(made, Robustness) for made in evaluators.values()):
+    if epsilon is not None and not any(
+        "epsilon" in EVALUATORS.options(spec.partition(":")[0]) for spec in evaluators
+    ):
         raise PretaskError(
             f"epsilon is the radius of an attack, and none is among {given}: type --protocol pgd20"
         )
-    probes = [isinstance(made, FeatureEvaluator) for made in evaluators.values()]
-    if inference is not None and all(probes):
+    if inference is not None and len(on_features) == len(evaluators):
         raise PretaskError(f"--inference {inference} reads a class head, and {given} use features: drop it")
     flags = [f"--{name.replace('_', '-')}" for name, value in labels.items() if value is not None]
-    if flags and not any(probes):
+    if flags and not on_features:
         raise PretaskError(
             f"{' and '.join(flags)}: this is for protocols on features, and none is among {given}: "
             "type --protocol knn linear"

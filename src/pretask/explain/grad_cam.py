@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretask.attacks import evaluation_mode
 from pretask.backbones import Backbone
 from pretask.backbones.facts import output_shapes
 from pretask.errors import MissingExtra, PretaskError
-from pretask.evaluation.predictions import evaluation_mode
 from pretask.explain.scene import CELL, PARTS, Chosen, Scene, new_figure, save, show_image
 from pretask.methods import Classifier
 from pretask.methods.classifier import head_of_columns

@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms import v2
 
 from pretask.distributed.gathering import mean_over_ranks
 from pretask.errors import PretaskError
 from pretask.methods.base import METHODS, Method, MethodParts
 from pretask.methods.controls import Baseline
+from pretask.methods.trainee import uncompiled
 from pretask.options import SHARE, at_least
 
 WINDOW = 128
@@ -62,11 +62,13 @@ class StrongViews(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        from torchvision.transforms import v2
+
         self.change = v2.Compose(
             [v2.RandAugment(OPERATIONS, MAGNITUDE), v2.RandomErasing(1.0, ERASED, (1.0, 1.0), value=0.5)]
         )
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Return a strong view of each image, same shape and range."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pretask.distributed.gathering import mean_over_ranks, sum_over_ranks
 from pretask.errors import PretaskError
+from pretask.methods.trainee import uncompiled
 from pretask.options import BELOW_ONE, SHARE, above, at_least
 from pretask.registry import Registry
 
@@ -187,7 +188,7 @@ class AlignedGate(Gate):
         return (self.cosines / self.temperature).softmax(dim=0).to(features.dtype)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def gradient_cosines(features: Tensor, losses: Losses) -> Tensor:
     """Return the cosine [T] of each task's gradient on the features with the class loss's, over all ranks.
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, ParamSpec, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from pretask.backbones import Backbone
 from pretask.methods.encoder import Encoder
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def uncompiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep `torch.compile` out of a function: `torch.compiler.disable`, which loads the compiler, at the first call."""
+    made: list[Callable[P, R]] = []
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        if not made:
+            made.append(torch.compiler.disable(function))  # type: ignore[no-untyped-call]
+        return made[0](*arguments, **named)
+
+    return call
 
 
 class Trainee(nn.Module, ABC):

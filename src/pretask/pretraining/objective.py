@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pretask.backbones import Backbone
 from pretask.errors import PretaskError, unknown_name
 from pretask.methods.encoder import Encoder, Normalize
-from pretask.methods.trainee import Trainee
+from pretask.methods.trainee import Trainee, uncompiled
 from pretask.options import BELOW_ONE, Named, Option, checking
 from pretask.pretraining.bases import BASES, create_base
 from pretask.pretraining.embedding import Embedding, spread
@@ -49,7 +49,7 @@ class MovingAverage(nn.Module):
         """Set m for a share of the training that is done, 0 … 1."""
         self.momentum.fill_(1 - (1 - self.start) * (math.cos(math.pi * fraction) + 1) / 2)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     @torch.no_grad()
     def follow(self, online: tuple[nn.Module, ...]) -> None:
         """Take one step towards the modules."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pretask.errors import unknown_name
+from pretask.methods.trainee import uncompiled
 from pretask.pretraining.extra import load
 
 LARGEST_SMALL_IMAGE = 64
@@ -102,7 +103,7 @@ class RandomViews(nn.Module):
         super().__init__()
         self.steps = _steps(strength, image_size, channels)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Return a view of each image, in the memory format of the batch."""

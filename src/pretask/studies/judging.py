@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pretask import tasks
 from pretask.config.files import from_flat, override, to_flat
 from pretask.config.sections import PretrainConfig, RunConfig
 from pretask.errors import PretaskError
-from pretask.evaluation.run import FEATURES, evaluate_run, uses_features
+from pretask.evaluation.accuracy import Accuracy
+from pretask.evaluation.base import (
+    EVALUATORS,
+    Evaluator,
+    columns_of,
+    create_evaluator,
+    metrics_of,
+    uses_features,
+)
+from pretask.evaluation.run import FEATURES, evaluate_run
 from pretask.io.documents import read_sealed, write_sealed
 from pretask.methods import read_card
 from pretask.studies.rows import Score
 from pretask.training.run_folder import RunFolder
 
-Metric = Literal["top1", "balanced"]
 _SHARED = ("data_root", "skip_bad", "validation", "split_seed", "loader", "workers")
 _OWN = ("data", "image_size", "channels")
 
@@ -27,31 +35,45 @@ class Judging:
     """What every backbone of a study is asked.
 
     Attributes:
-        protocols: evaluators on features.
+        protocols: evaluators on features, with options of their own where wanted: "knn:k=5".
         label_fractions: of each class, to fine-tune with.
         transfer: other data to ask the same on.
         tuning: how fine-tuning goes; data, seed, folder and start are the study's.
-        metric: the figure that is compared.
+        metric: what is compared: one of the `metrics` of each protocol, and of class heads where they are asked.
     """
 
     protocols: tuple[str, ...] = ("knn", "linear")
     label_fractions: tuple[float, ...] = (0.01, 0.1)
     transfer: tuple[str, ...] = ()
     tuning: RunConfig = field(default_factory=lambda: tuning_config({}))
-    metric: Metric = "top1"
+    metric: str = "top1"
 
-    def check(self) -> None:
+    @property
+    def evaluators(self) -> dict[str, Evaluator]:
+        """The evaluators by their specs."""
+        settings = {"split": "test", "batch_size": 256, "device": "cpu"}
+        return {spec: create_evaluator(spec, settings) for spec in self.protocols}
+
+    def check(self, heads: bool) -> None:
         """Refuse what no backbone can be asked.
 
+        Args:
+            heads: whether class heads are compared too, those of fine-tuning aside.
+
         Raises:
-            PretaskError: a protocol that needs a class head or has no accuracy, a fraction outside (0, 1], or nothing
-                to ask.
+            PretaskError: a protocol that needs a class head, or that has no such metric, a fraction outside (0, 1], or
+                nothing to ask.
         """
-        for name in self.protocols:
-            if not uses_features(name) or name == "few-shot":
+        for spec in self.evaluators:
+            if not uses_features(spec):
                 raise PretaskError(
-                    f"--protocols {name} is not for pre-trained backbones: take knn, linear or ridge"
+                    f"--protocols {spec} asks a class head, which a pre-trained backbone has not: "
+                    f"{self._that_can_be_compared()}"
                 )
+            self._check_metric(f"the evaluator {spec}", metrics_of(spec))
+        if self.label_fractions or heads:
+            asked = "fine-tuning (--label-fractions)" if self.label_fractions else "the control supervised"
+            self._check_metric(f"the class head of {asked}", Accuracy.metrics)
         names = [Path(source).stem for source in self.transfer]
         if len(set(names)) < len(names):
             raise PretaskError(
@@ -66,6 +88,23 @@ class Judging:
             raise PretaskError(
                 "a study of pre-training needs something to judge by: type --protocols knn linear"
             )
+
+    def _check_metric(self, who: str, known: tuple[str, ...]) -> None:
+        if not known:
+            raise PretaskError(
+                f"{who} has no single metric to compare backbones by: {self._that_can_be_compared()}"
+            )
+        if self.metric not in known:
+            raise PretaskError(
+                f"{who} has no metric '{self.metric}' (it has: {', '.join(known)}): "
+                f"type --metric {known[0]}, or leave it out of the study"
+            )
+
+    def _that_can_be_compared(self) -> str:
+        names = [
+            name for name in EVALUATORS.names() if uses_features(name) and self.metric in metrics_of(name)
+        ]
+        return f"take {', '.join(names)}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +128,7 @@ class Asked:
     @property
     def finished(self) -> bool:
         """Whether all answers are on disk."""
-        probed = all(set(self.judging.protocols) <= set(self._probed(source)) for source in self._sources)
+        probed = all(set(self.judging.evaluators) <= set(self._probed(source)) for source in self._sources)
         return probed and all(RunFolder(self._tuned(*asked)).finished for asked in self._tunings())
 
     @property
@@ -101,7 +140,7 @@ class Asked:
         """Get all answers and leave them on disk; those that are there are not made again."""
         for source in self._sources:
             known = self._probed(source)
-            missing = [name for name in self.judging.protocols if name not in known]
+            missing = [name for name in self.judging.evaluators if name not in known]
             if missing:
                 found = evaluate_run(self.folder, missing, data=source, seed=self.seed)
                 write_sealed(self._probe_file(source), {**known, **found["protocols"]})
@@ -116,12 +155,10 @@ class Asked:
         """Yield the answers on one data set."""
         metric, data = self.judging.metric, "" if source is None else Path(source).stem
         found = self._probed(source)
-        for name in self.judging.protocols:
-            figures, protocol = found[name]["inferences"][FEATURES], found[name]["protocol"]
-            yield Score(name, FEATURES, metric, figures[metric], data), protocol
-            if "fewer" in figures:
-                fewer = figures["fewer"]
-                yield Score(f"{name}-{fewer['k']}", FEATURES, metric, fewer[metric], data), protocol
+        for spec, evaluator in self.judging.evaluators.items():
+            answer, protocol = found[spec]["inferences"][FEATURES], found[spec]["protocol"]
+            for word, value in columns_of(evaluator, answer, metric).items():
+                yield Score(f"{spec}-{word}" if word else spec, FEATURES, metric, value, data), protocol
         for fraction, of in self._tunings():
             if of == source:
                 results = RunFolder(self._tuned(fraction, of)).read_results()
@@ -169,7 +206,7 @@ def tuning_config(values: Mapping[str, Any], source: str = "the configuration") 
     return from_flat({"method": "baseline", **values}, source)
 
 
-def head_score(results: Mapping[str, Any], protocol: str, metric: Metric, data: str = "") -> Score:
+def head_score(results: Mapping[str, Any], protocol: str, metric: str, data: str = "") -> Score:
     """Return the test score of a training with labels, by its default inference."""
     inference = results["default_inference"]
     value = float(results["inferences"][inference]["selected"]["test"][metric])

@@ -104,9 +104,9 @@ class PretrainingStudy(Study[PretrainConfig]):
         self, config: PretrainConfig, methods: tuple[str, ...], judging: Judging, seeds: int
     ) -> None:
         super().__init__(config, [name for name in methods if name not in CONTROLS], seeds)
-        judging.check()
         self._judging = judging
         self._controls = [name for name in CONTROLS if name in methods]
+        judging.check(heads=SUPERVISED in self._controls)
         self._data = build_data(self.config)
         self._runs: dict[Cell, Candidate] = {}
         self._beside: dict[tuple[str, int], Candidate] = {}

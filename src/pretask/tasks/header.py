@@ -34,7 +34,6 @@ def header(
     unlabelled = f"unlabelled {len(task.unlabelled):,} train images, those with labels among them"
     warnings = [facts.warning(), *task.warnings(trainee, len(loader))]
     return [
-        f"data      {task.data.summary()}",
         *([unlabelled] if trainee.unlabelled_per_image else []),
         f"backbone  {facts.summary()}",
         f"method    {task.describe(trainee)}",

@@ -15,7 +15,7 @@ from pretask.data import ImageData
 from pretask.data.loaders.augmentation import get_augmentation
 from pretask.data.loaders.loader import Loader
 from pretask.errors import PretaskError
-from pretask.evaluation.embeddings import EmbeddingWatch
+from pretask.evaluation.knn import EmbeddingWatch
 from pretask.methods import save_encoder
 from pretask.pretraining import (
     OBJECTIVES,

@@ -13,7 +13,6 @@ from pretask.config.files import C
 from pretask.config.sections import SessionConfig
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
-from pretask.reports import write_run_report
 from pretask.tasks.header import header
 from pretask.tasks.task import D, Task
 from pretask.training.data import fix_version
@@ -42,6 +41,8 @@ def run_task(
     session = task.config.session
     folder = RunFolder(Path(session.runs) / run_name(session, task.name, task.data.name))
     asked = task.config = folder.open(task.config)  # what a first start decided is not decided again
+    if not folder.finished:
+        say(console, f"data      {task.data.summary()}")
     config = task.decide(accelerator.device)
     if folder.finished:
         say(console, f"{folder.path} is finished: its results are read, not made again")
@@ -106,6 +107,8 @@ def _end(
 ) -> None:
     """Write report and results, these last: a run that has them is not taken up again."""
     if accelerator.is_main_process:
+        from pretask.reports import write_run_report  # matplotlib takes most of a second to import
+
         write_run_report(folder.path, results)
         folder.checkpoints.drop_previous()
         write_sealed(folder.results, results)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import v2
 
 from pretask.attacks import ATTACKS, Attack
 from pretask.config.sections import MethodConfig, RunConfig
@@ -128,13 +127,15 @@ def make_mixing(num_classes: int, mixup: float, cutmix: float) -> Mix | None:
         num_classes: N.
         mixup, cutmix: parameter of the Beta distribution; 0 is off.
     """
+    if not (mixup or cutmix):
+        return None
+    from torchvision.transforms import v2
+
     choices = [
         kind(alpha=alpha, num_classes=num_classes)
         for kind, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix))
         if alpha
     ]
-    if not choices:
-        return None
     mix: Mix = choices[0] if len(choices) == 1 else v2.RandomChoice(choices)
     return mix
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 from pretask.config.sections import SessionConfig
 from pretask.data.loaders.loader import Loader
+from pretask.distributed.sharding import is_sharded
 from pretask.errors import PretaskError
 from pretask.methods import Trainee
 from pretask.training.profiling import StepProfile
@@ -148,7 +148,7 @@ def add_gradient(
 
 def _exchange(model: nn.Module, accelerator: Accelerator, yes: bool) -> AbstractContextManager[Any]:
     """Return the context of a forward and backward pass after which ranks exchange gradients, or not yet."""
-    if isinstance(model, FSDPModule):
+    if is_sharded(model):
         model.set_requires_gradient_sync(yes)
         return nullcontext()
     return nullcontext() if yes else accelerator.no_sync(model)

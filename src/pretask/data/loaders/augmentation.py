@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import v2
 
 from pretask.errors import unknown_name
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 CROP_SCALE = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -221,8 +224,12 @@ def _centre_box(H: int, W: int) -> tuple[int, int]:
     return H, W
 
 
-RANDAUGMENT = v2.RandAugment(num_ops=2, magnitude=9)
-"""RandAugment (Cubuk et al., arXiv 1909.13719) of uint8 [C, H, W], 1 or 3 channels, as torchvision has it."""
+@functools.cache
+def make_randaugment() -> v2.RandAugment:
+    """Return torchvision's RandAugment (Cubuk et al., arXiv 1909.13719) of uint8 [C, H, W], 1 or 3 channels."""
+    from torchvision.transforms import v2
+
+    return v2.RandAugment(num_ops=2, magnitude=9)
 
 
 @contextmanager
@@ -239,5 +246,5 @@ def seeded(seed: int) -> Iterator[None]:
 def randaugment(image: Tensor, seed: int) -> Tensor:
     """Apply RandAugment to one image, uint8 [C, H, W], with randomness from `seed` alone."""
     with seeded(seed):
-        changed: Tensor = RANDAUGMENT(image)
+        changed: Tensor = make_randaugment()(image)
     return changed

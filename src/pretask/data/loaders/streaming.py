@@ -9,20 +9,19 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.util import get_temp_dir
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms import v2
 
 from pretask.data.images.containers import ImageStore, LabelledImages
 from pretask.data.images.fitting import enough, mixed_channels
 from pretask.data.loaders.augmentation import (
     CROP_RATIO,
     CROP_SCALE,
-    RANDAUGMENT,
     Augmentation,
+    make_randaugment,
     padding,
     seeded,
 )
@@ -30,6 +29,9 @@ from pretask.data.loaders.batches import FILLER, Batch, send, to_pixels
 from pretask.data.loaders.schedule import Schedule, derived_seed
 from pretask.data.parallel import usable_cpus
 from pretask.errors import PretaskError
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 
 def copied_ahead(tensors: Iterator[Tensor], device: torch.device) -> Iterator[Tensor]:
@@ -249,6 +251,8 @@ class _EpochSampler(Sampler[list[tuple[int, int]]]):
 
 
 def _transform(augmentation: Augmentation, size: tuple[int, int]) -> v2.Transform:
+    from torchvision.transforms import v2
+
     steps: list[v2.Transform] = [v2.Identity()]
     if augmentation.crop == "pad":
         down, right = padding(size)
@@ -258,7 +262,7 @@ def _transform(augmentation: Augmentation, size: tuple[int, int]) -> v2.Transfor
     if augmentation.flip:
         steps.append(v2.RandomHorizontalFlip())
     if augmentation.randaugment:
-        steps.append(RANDAUGMENT)
+        steps.append(make_randaugment())
     return v2.Compose(steps)
 
 
