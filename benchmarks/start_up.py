@@ -19,7 +19,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-_TRAINING = ["train", "--data", "digits", "--backbone", "resnet8", "--epochs", "1", "--per-class", "5", "--device", "cpu"]
+_TRAINING = [
+    "train",
+    "--data",
+    "digits",
+    "--backbone",
+    "resnet8",
+    "--epochs",
+    "1",
+    "--per-class",
+    "5",
+    "--device",
+    "cpu",
+]
 _PRETASK = (sys.executable, "-m", "pretask")
 _READS_MODEL = """
 import sys
@@ -70,7 +82,9 @@ def main() -> None:
             "import torch": lambda: whole([sys.executable, "-c", "import torch"]),
             "pretask --help": lambda: whole([*_PRETASK, "--help"]),
             "pretask list methods": lambda: whole([*_PRETASK, "list", "methods"]),
-            "pretask train, first line": lambda: first_line([*unbuffered, *_TRAINING, *runs, "--name", fresh()]),
+            "pretask train, first line": lambda: first_line(
+                [*unbuffered, *_TRAINING, *runs, "--name", fresh()]
+            ),
             "pretask predict, model read": lambda: whole([sys.executable, "-c", _READS_MODEL, *predict]),
             "pretask predict, in all": lambda: whole([*_PRETASK, *predict]),
         }
@@ -86,7 +100,9 @@ def main() -> None:
     base = statistics.median(found["import torch"])
     for case, seconds in found.items():
         median = statistics.median(seconds)
-        print(f"{case:<30} {median:6.2f} s  {median / base:5.2f} x  {min(seconds):.2f} to {max(seconds):.2f} s")
+        print(
+            f"{case:<30} {median:6.2f} s  {median / base:5.2f} x  {min(seconds):.2f} to {max(seconds):.2f} s"
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -33,9 +32,6 @@ from typing import (
 )
 
 from pretask.errors import PretaskError, unknown_name
-
-if TYPE_CHECKING:
-    from pretask.registry import Registry
 
 T = TypeVar("T")
 _WORDS = {"yes": True, "true": True, "no": False, "false": False}
@@ -85,11 +81,10 @@ class Named:
 
     registry: str
 
-    def find(self) -> Registry[Any]:
-        """Return the registry."""
+    def find(self) -> Any:
+        """Return the registry, a `pretask.registry.Registry`."""
         module, _, attribute = self.registry.partition(":")
-        found: Registry[Any] = getattr(import_module(module), attribute)
-        return found
+        return getattr(import_module(module), attribute)
 
 
 @dataclass(frozen=True)
@@ -414,7 +409,7 @@ def _option(name: str, annotation: Any, default: Any) -> Option | None:
     )
 
 
-def _whole_spec(start: str, following: list[str], registry: Registry[Any], several: bool) -> str:
+def _whole_spec(start: str, following: list[str], registry: Any, several: bool) -> str:
     """Return a spec that begins with `start`, with those of the `following` words taken that belong to it."""
     whole = start
     while following:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,13 +22,26 @@ from pretask.errors import PretaskError
 from pretask.io.documents import one_line
 from pretask.io.files import check_regular
 
-if TYPE_CHECKING:
-    from pretask.data.readers.hub_stream import HubFile
-
 T = TypeVar("T")
 U = TypeVar("U")
-TableFile: TypeAlias = "Path | HubFile"
-"""A parquet file of this machine, or one that stays on the Hub."""
+
+
+class RemoteFile(Protocol):
+    """A parquet file that stays elsewhere, such as on the Hub."""
+
+    @property
+    def name(self) -> str:
+        """Of the file, without folders."""
+
+    def open(self) -> Any:
+        """Return the file for pyarrow."""
+
+    def damaged(self, reason: str) -> PretaskError:
+        """Return the error for a file that cannot be read for a reason."""
+
+
+TableFile: TypeAlias = Path | RemoteFile
+"""A parquet file of this machine, or one that stays elsewhere."""
 
 OPEN_BYTES = 256 * 2**20
 """Bytes of row groups that each process which reads keeps at hand; one row group at least."""
