@@ -133,7 +133,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a `runs.csv`.
+    """Return the rows of the `runs.csv` at `path`.
 
     Raises:
         PretaskError: it cannot be read, has no rows, misses a column, or has a value that cannot be.
