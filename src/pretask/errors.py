@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 _LONGEST_NAME = 100
 
@@ -31,6 +33,25 @@ class MissingExtra(PretaskError):
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         return MissingExtra, self._arguments  # a worker process hands it to its parent
+
+
+def import_extra(module: str, extra: str, purpose: str) -> Any:
+    """Import a module of an optional dependency.
+
+    Args:
+        module: to import.
+        extra, purpose: see `MissingExtra`.
+
+    Raises:
+        MissingExtra: its package is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as fault:
+        package = module.partition(".")[0]
+        if fault.name is None or fault.name.partition(".")[0] != package:
+            raise
+        raise MissingExtra(package, extra, purpose) from fault
 
 
 def printable(text: str) -> str:

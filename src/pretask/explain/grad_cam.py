@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from pretask.attacks import evaluation_mode
 from pretask.backbones import Backbone
 from pretask.backbones.facts import output_shapes
-from pretask.errors import MissingExtra, PretaskError
+from pretask.errors import PretaskError, import_extra
 from pretask.explain.scene import CELL, PARTS, Chosen, Scene, new_figure, save, show_image
 from pretask.methods import Classifier
 from pretask.methods.classifier import head_of_columns
@@ -56,7 +55,7 @@ def grad_cam(classifier: Classifier, images: Tensor, targets: Tensor) -> Tensor:
         PretaskError: a network without feature maps, such as a vision transformer.
         MissingExtra: captum is not installed.
     """
-    attr = _captum()
+    attr = import_extra("captum.attr", "explain", "Grad-CAM")
     asked = plain_view(classifier)
     layer = last_map_layer(asked.backbone)
     with evaluation_mode(asked), torch.enable_grad():
@@ -91,13 +90,6 @@ def last_map_layer(backbone: Backbone) -> nn.Module:
             "or train a convolutional --backbone"
         )
     return found[-1]
-
-
-def _captum() -> Any:
-    try:
-        return import_module("captum.attr")
-    except ModuleNotFoundError as fault:
-        raise MissingExtra("captum", "explain", "Grad-CAM") from fault
 
 
 @dataclass(frozen=True, eq=False)

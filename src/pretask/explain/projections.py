@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pretask.errors import MissingExtra
+from pretask.errors import import_extra
 from pretask.explain.scene import PARTS, Scene, new_figure, save
 
 NEIGHBOURS = 5
@@ -75,10 +74,7 @@ def tsne(features: Tensor, seed: int) -> Tensor:
     Raises:
         MissingExtra: openTSNE is not installed.
     """
-    try:
-        open_tsne: Any = import_module("openTSNE")
-    except ModuleNotFoundError as fault:
-        raise MissingExtra("openTSNE", "explain", "t-SNE") from fault
+    open_tsne = import_extra("openTSNE", "explain", "t-SNE")
     unit = F.normalize(features, dim=1)
     reduced = pca(unit, seed, min(_KEPT_COMPONENTS, *unit.shape))
     made = open_tsne.TSNE(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pretask.errors import MissingExtra, PretaskError
+from pretask.errors import PretaskError, import_extra
 from pretask.export.program import example, trace
 from pretask.io.files import write_atomically
 from pretask.methods import Classifier, ModelCard
@@ -26,7 +25,7 @@ class OnnxClassifier(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        runtime = _package("onnxruntime")
+        runtime = import_extra("onnxruntime", "onnx", "an ONNX model")
         try:
             self.session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         except Exception as fault:  # its exceptions have no common class
@@ -47,9 +46,9 @@ def write(folder: Path, classifier: Classifier, card: ModelCard) -> None:
         MissingExtra: onnx, onnxscript or onnxruntime is not installed.
         PretaskError: a network that cannot be written, or answers that differ by more than `TOLERANCE`.
     """
-    onnx = _package("onnx")
+    onnx = import_extra("onnx", "onnx", "an ONNX model")
     for package in ("onnxscript", "onnxruntime"):
-        _package(package)
+        import_extra(package, "onnx", "an ONNX model")
     made: Any = torch.onnx.export(
         trace(classifier, card), input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
     )
@@ -87,10 +86,3 @@ def _check(path: Path, classifier: Classifier, card: ModelCard) -> None:
                 f"the ONNX model answers otherwise than the run, by {off:.1e} for {count} image(s): "
                 "type --format torch-export or safetensors"
             )
-
-
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as fault:
-        raise MissingExtra(name, "onnx", "an ONNX model") from fault

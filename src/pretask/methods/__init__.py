@@ -1,6 +1,6 @@
 """How pretexts, losses and a backbone become one training objective; presets by name."""
 
-from pretask.methods.base import METHODS, Method, MethodParts, create_method
+from pretask.methods.base import METHODS, Method, MethodParts, Trainee, create_method
 from pretask.methods.classifier import Classifier
 from pretask.methods.encoder import Encoder
 from pretask.methods.gate import GATES, create_gate
@@ -14,7 +14,6 @@ from pretask.methods.model_files import (
     save_encoder,
     save_model,
 )
-from pretask.methods.trainee import Trainee
 
 __all__ = [
     "GATES",

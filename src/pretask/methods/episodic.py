@@ -10,10 +10,9 @@ from torch.nn import functional as F
 
 from pretask.backbones import Backbone
 from pretask.errors import PretaskError
-from pretask.methods.base import accuracy
+from pretask.methods.base import Trainee, accuracy
 from pretask.methods.classifier import aggregate_joint
 from pretask.methods.encoder import Encoder, Normalize
-from pretask.methods.trainee import Trainee
 from pretask.pretexts import Pretext
 from pretask.registry import Registry
 

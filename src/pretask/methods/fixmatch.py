@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from pretask.distributed.gathering import mean_over_ranks
 from pretask.errors import PretaskError
-from pretask.methods.base import METHODS, Method, MethodParts
+from pretask.methods.base import METHODS, Method, MethodParts, uncompiled
 from pretask.methods.controls import Baseline
-from pretask.methods.trainee import uncompiled
 from pretask.options import SHARE, at_least
 
 WINDOW = 128

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pretask.distributed.gathering import mean_over_ranks, sum_over_ranks
 from pretask.errors import PretaskError
-from pretask.methods.trainee import uncompiled
+from pretask.methods.base import uncompiled
 from pretask.options import BELOW_ONE, SHARE, above, at_least
 from pretask.registry import Registry
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from pretask.distributed.gathering import gather_over_ranks
+from pretask.errors import import_extra
 from pretask.options import above, at_least
 from pretask.pretraining.embedding import Embedding, distance
-from pretask.pretraining.extra import load
 from pretask.registry import Registry
 
 TargetKind = Literal["average", "online"]
@@ -20,6 +20,10 @@ HEADS, LOSSES = "lightly.models.modules.heads", "lightly.loss"
 HiddenSize = Annotated[int, at_least(2), "width of the heads' hidden layers"]
 EmbeddingSize = Annotated[int, at_least(2), "width of what the heads put out"]
 Predictor = Annotated[bool, "the predictor, without which the base collapses"]
+
+
+def _lightly(module: str, purpose: str) -> Any:
+    return import_extra(module, "pretrain", purpose)
 
 
 class Base(nn.Module, ABC):
@@ -53,7 +57,7 @@ class Base(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.hidden_size, self.embedding_size = hidden_size, embedding_size
-        make_projector = getattr(load(HEADS, "pre-training"), self.projector_class)
+        make_projector = getattr(_lightly(HEADS, "pre-training"), self.projector_class)
         self.projector = make_projector(num_features, hidden_size, embedding_size)
         self.predictor = nn.Identity()
 
@@ -97,7 +101,9 @@ class StatisticalBase(Base):
 
     def __init__(self, num_features: int, **options: Any) -> None:
         super().__init__(num_features, **options)
-        self.loss: nn.Module = getattr(load(LOSSES, "pre-training"), self.loss_class)(**self.loss_options())
+        self.loss: nn.Module = getattr(_lightly(LOSSES, "pre-training"), self.loss_class)(
+            **self.loss_options()
+        )
 
     def loss_options(self) -> dict[str, Any]:
         """Return how the loss is to be made, where not as published."""
@@ -140,7 +146,7 @@ class BYOL(Base):
         super().__init__(num_features, **options)
         size, hidden = self.embedding_size, self.hidden_size
         if predictor:
-            self.predictor = load(HEADS, "byol").BYOLPredictionHead(size, hidden, size)
+            self.predictor = _lightly(HEADS, "byol").BYOLPredictionHead(size, hidden, size)
 
     def toward(self, view: Embedding, other: Embedding) -> Tensor:
         """Return the mean of D(q(z), t); see `Base.toward`."""
@@ -184,11 +190,11 @@ class SimSiam(Base):
 
     def __init__(self, num_features: int, *, predictor: Predictor = True, **options: Any) -> None:
         super().__init__(num_features, **options)
-        self.loss: nn.Module = load(LOSSES, "simsiam").NegativeCosineSimilarity()
+        self.loss: nn.Module = _lightly(LOSSES, "simsiam").NegativeCosineSimilarity()
         size = self.embedding_size
         if predictor:
             hidden = max(2, size // _BOTTLENECK)
-            self.predictor = load(HEADS, "simsiam").SimSiamPredictionHead(size, hidden, size)
+            self.predictor = _lightly(HEADS, "simsiam").SimSiamPredictionHead(size, hidden, size)
 
     def toward(self, view: Embedding, other: Embedding) -> Tensor:
         """Return the mean of −cos(q(z), t); see `Base.toward`."""

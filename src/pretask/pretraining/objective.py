@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pretask.backbones import Backbone
 from pretask.errors import PretaskError, unknown_name
+from pretask.methods.base import Trainee, uncompiled
 from pretask.methods.encoder import Encoder, Normalize
-from pretask.methods.trainee import Trainee, uncompiled
 from pretask.options import BELOW_ONE, Named, Option, checking
 from pretask.pretraining.bases import BASES, create_base
 from pretask.pretraining.embedding import Embedding, spread

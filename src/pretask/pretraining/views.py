@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pretask.errors import unknown_name
-from pretask.methods.trainee import uncompiled
-from pretask.pretraining.extra import load
+from pretask.errors import import_extra, unknown_name
+from pretask.methods.base import uncompiled
 
 LARGEST_SMALL_IMAGE = 64
 
@@ -115,7 +114,7 @@ class RandomViews(nn.Module):
 
 
 def _steps(strength: Strength, image_size: tuple[int, int], channels: int) -> nn.Module:
-    kornia = load("kornia.augmentation", "random views of images")
+    kornia = import_extra("kornia.augmentation", "pretrain", "random views of images")
     brightness, contrast, saturation, hue = strength.jitter
     if channels != 3:
         saturation = hue = 0.0

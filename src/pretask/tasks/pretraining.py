@@ -25,8 +25,7 @@ from pretask.pretraining import (
     get_strength,
     recommended_strength,
 )
-from pretask.tasks.header import few_steps
-from pretask.tasks.task import Task
+from pretask.tasks.task import Task, few_steps
 from pretask.training.data import build_data
 from pretask.training.loop import Validate
 from pretask.training.run_folder import RunFolder

@@ -25,8 +25,7 @@ from pretask.methods import (
     save_model,
 )
 from pretask.pretexts import Pretext, create_pretexts
-from pretask.tasks.header import few_steps
-from pretask.tasks.task import Task
+from pretask.tasks.task import Task, few_steps
 from pretask.training.data import build_data
 from pretask.training.loop import Prepare, Validate
 from pretask.training.preparation import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from pretask.training.snapshot import Position
 from pretask.training.step import resolve_compile
 from pretask.training.weights import T
 
+FEW_STEPS = 8
+SMALLEST_BATCH = 16
 D = TypeVar("D", bound=ImageData | ClassSplit)
 
 
@@ -280,3 +283,12 @@ class Task(ABC, Generic[C, D, T]):
             inference=inference,
             facts={**known, **facts},
         )
+
+
+def few_steps(images: int, steps: int, batch_size: int) -> str:
+    """Return a warning where `images` images make few steps per epoch, else nothing."""
+    if steps >= FEW_STEPS or batch_size <= SMALLEST_BATCH:
+        return ""
+    better = max(SMALLEST_BATCH, 2 ** int(math.log2(max(1, images / FEW_STEPS))))
+    size = min(better, batch_size // 2)
+    return f"{steps} step(s) per epoch are few for {images} images: consider --batch-size {size}"

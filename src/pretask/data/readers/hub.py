@@ -10,7 +10,7 @@ from typing import Any
 
 from pretask.data.images.containers import SPLITS, RawData, check_has_images, split_of
 from pretask.data.readers.columns import Column, TableSplit, choose_columns, item_bytes, labelled_tables
-from pretask.errors import MissingExtra, PretaskError
+from pretask.errors import PretaskError, import_extra
 
 
 class HubItems:
@@ -36,7 +36,7 @@ def read_hub(name: str) -> RawData:
         MissingExtra: `datasets` is not installed.
         PretaskError: there is no such data set, no network, or no usable columns.
     """
-    datasets = _datasets("a Hugging Face data set")
+    datasets = import_extra("datasets", "hub", "a Hugging Face data set")
     owner_name, _, configuration = name.partition(":")
     try:
         found = datasets.load_dataset(owner_name, configuration or None)
@@ -55,7 +55,7 @@ def is_saved_dataset(folder: Path) -> bool:
 
 def read_saved_dataset(folder: Path) -> RawData:
     """Read what `save_to_disk` wrote; raises as `read_hub` does."""
-    datasets = _datasets(f"{folder}, a saved Hugging Face data set,")
+    datasets = import_extra("datasets", "hub", f"{folder}, a saved Hugging Face data set,")
     return read_hub_object(datasets.load_from_disk(str(folder)), folder.resolve().name, (folder,))
 
 
@@ -75,7 +75,7 @@ def read_hub_object(source: Any, name: str, folders: Sequence[Path] | None = Non
     Raises:
         PretaskError: there is no train split, or no usable columns.
     """
-    datasets = _datasets("a Hugging Face data set")
+    datasets = import_extra("datasets", "hub", "a Hugging Face data set")
     parts = source if isinstance(source, Mapping) else {"train": source}
     tables: dict[str, Any] = {}
     for key in sorted(parts, key=lambda key: key not in SPLITS):  # "train" before "train_extra"
@@ -115,12 +115,3 @@ def _column(name: str, feature: Any, datasets: ModuleType) -> Column:
     if dtype.startswith(("int", "uint", "bool")):
         return Column(name, "integer")
     return Column(name, "string" if dtype in ("string", "large_string") else "other")
-
-
-def _datasets(purpose: str) -> ModuleType:
-    try:
-        import datasets
-    except ImportError as fault:
-        raise MissingExtra("datasets", "hub", purpose) from fault
-    module: ModuleType = datasets
-    return module

@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pretask.data.parallel import usable_cpus
-from pretask.errors import MissingExtra, PretaskError
+from pretask.errors import PretaskError, import_extra
 from pretask.io.files import unwritable
 from pretask.io.signals import sigterm_kept
 from pretask.studies.execution import Execution
@@ -35,7 +34,7 @@ class RayExecutor(Executor):
 
     def __init__(self, execution: Execution, device: str) -> None:
         super().__init__(execution, device)
-        self._ray = _import_ray()
+        self._ray = import_extra("ray", "ray", "--executor ray")
         self._cpus = 1.0 if execution.cpus_per_trial is None else execution.cpus_per_trial
         self._gpus = 0.0
         self._tasks: dict[Any, Trial] = {}
@@ -176,7 +175,7 @@ class _Place:
 
 def _work(trial: Trial, place: _Place) -> Answer:
     """Make a trial on a machine of the cluster."""
-    if not _import_ray().get_gpu_ids():
+    if not import_extra("ray", "ray", "--executor ray").get_gpu_ids():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all GPUs in sight of a task that was given none
     place.take()
     return make(trial)
@@ -195,13 +194,6 @@ def _mark(folder: Path) -> Iterator[Path]:
         raise unwritable(folder, fault) from fault
     with mark:
         yield Path(mark.name)
-
-
-def _import_ray() -> Any:
-    try:
-        return import_module("ray")
-    except ImportError as fault:
-        raise MissingExtra("ray", "ray", "--executor ray") from fault
 
 
 def _amounts(cpus: float, gpus: float) -> str:
