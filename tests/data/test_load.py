@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pretask.data import ArrayImages, FileImages, create_loader, load_data, prepare
-from pretask.data.images.fitting import fit
+from pretask.data.images.decode import fit
 from pretask.data.sources import SOURCES
 from pretask.errors import PretaskError
 

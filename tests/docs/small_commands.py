@@ -16,10 +16,9 @@ from pretask.cli import main as cli
 from pretask.data.images.containers import ArrayImages, LabelledImages, RawData
 from pretask.data.sources import SOURCES
 from pretask.studies import study
-from pretask.studies.plan import EQUAL_EPOCHS, Plan
+from pretask.studies.plan import EQUAL_EPOCHS, Plan, Variant
 from pretask.studies.rows import Done, Score, rows_of, write_rows
 from pretask.studies.trials import Trial
-from pretask.studies.variants import Variant
 
 TRAININGS = ("train", "pretrain", "few-shot")
 STUDIES = ("demo", "compare", "compare-pretraining", "compare-few-shot")

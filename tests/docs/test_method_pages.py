@@ -17,7 +17,7 @@ from pretask.methods.gate import GATES
 from pretask.options import options_of
 from pretask.pretexts import PRETEXTS, create_pretext
 from pretask.pretraining import OBJECTIVES
-from pretask.studies.variants import parse_variants
+from pretask.studies.plan import parse_variants
 
 SSFE, GSSL = DOCS / "methods/ssfe.md", DOCS / "methods/gssl.md"
 

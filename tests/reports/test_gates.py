@@ -12,9 +12,8 @@ from report_samples import sample_study, write_sample_run
 from pretask.reports import write_run_report
 from pretask.reports.curves import GATE, TASKS, Line
 from pretask.reports.study_report import study_page
-from pretask.studies.plan import Cell
+from pretask.studies.plan import Cell, Variant
 from pretask.studies.study import curve
-from pretask.studies.variants import Variant
 
 FLIP = "patch-flip:axis=vertical"
 LOGS = [

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from pretask.errors import PretaskError
-from pretask.io.csv_rows import csv_text, read_csv
+from pretask.io.documents import csv_text, read_csv
 from pretask.reports.html import Html
 from pretask.reports.table import Cell, Column, Table
 

@@ -19,7 +19,7 @@ import pretask
 from pretask.errors import Interrupted, PretaskError
 from pretask.studies.execute import execute
 from pretask.studies.execution import Execution
-from pretask.studies.executors.base import Executor
+from pretask.studies.executors import Executor
 from pretask.studies.trials import Answer, make
 
 

@@ -12,7 +12,7 @@ from pretask.data import load_data
 from pretask.errors import MissingExtra, PretaskError
 from pretask.studies.compare import LabelledStudy, compare
 from pretask.studies.execution import Execution
-from pretask.studies.executors.base import EXECUTORS, create_executor
+from pretask.studies.executors import EXECUTORS, create_executor
 
 SMALL = {
     "data": "digits",

@@ -11,8 +11,14 @@ from pretask.data import ImageData
 from pretask.data.images.containers import ArrayImages, LabelledImages
 from pretask.errors import PretaskError
 from pretask.studies.compare import work_of
-from pretask.studies.plan import EQUAL_COMPUTE, EQUAL_EPOCHS, EQUAL_STEPS, cell_config, make_plan
-from pretask.studies.variants import parse_variants
+from pretask.studies.plan import (
+    EQUAL_COMPUTE,
+    EQUAL_EPOCHS,
+    EQUAL_STEPS,
+    cell_config,
+    make_plan,
+    parse_variants,
+)
 
 METHODS = ("baseline", "da", "sla")
 

@@ -18,7 +18,7 @@ from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.studies.compare import compare
 from pretask.studies.execution import Execution
-from pretask.studies.executors.base import create_executor
+from pretask.studies.executors import create_executor
 from pretask.studies.executors.ray_cluster import _Place
 from pretask.training.run_folder import versions
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pretask.errors import PretaskError
-from pretask.studies.plan import EQUAL_COMPUTE, EQUAL_EPOCHS, Plan
+from pretask.studies.plan import EQUAL_COMPUTE, EQUAL_EPOCHS, Plan, Variant
 from pretask.studies.rows import (
     COLUMNS,
     Control,
@@ -22,7 +22,6 @@ from pretask.studies.rows import (
     tables_of,
     write_rows,
 )
-from pretask.studies.variants import Variant
 
 BYOL, TRIMIX = Variant("byol", "byol"), Variant("trimix", "trimix")
 PLAN = Plan(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretask.studies.execution import Execution
-from pretask.studies.executors.base import Executor, create_executor
+from pretask.studies.executors import Executor, create_executor
 from pretask.studies.trials import LOCKS, Trial
 
 

@@ -10,7 +10,7 @@ from pretask.config.sections import RunConfig
 from pretask.errors import PretaskError
 from pretask.speed.steps import made_up_data
 from pretask.studies.compare import work_of
-from pretask.studies.variants import parse_variants
+from pretask.studies.plan import parse_variants
 from pretask.tasks import Supervised
 
 ASKED = override(RunConfig(), data="digits", backbone="resnet8", batch_size=24, precision="fp32")

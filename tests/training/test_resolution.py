@@ -13,7 +13,7 @@ from pretask.data import load_data
 from pretask.errors import PretaskError
 from pretask.speed.steps import made_up_data
 from pretask.studies.compare import work_of
-from pretask.studies.variants import parse_variants
+from pretask.studies.plan import parse_variants
 from pretask.tasks import Supervised, train
 from pretask.training.preparation import LowResolution, low_resolution, make_preparation
 

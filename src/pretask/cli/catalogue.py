@@ -94,7 +94,7 @@ def _explanations() -> list[str]:
 
 
 def _executors() -> list[str]:
-    from pretask.studies.executors.base import EXECUTORS
+    from pretask.studies.executors import EXECUTORS
 
     return [_line(name, EXECUTORS.get(name)) for name in EXECUTORS.names()]
 

@@ -18,8 +18,7 @@ from pretask.data.images.containers import (
     RawData,
     check_has_images,
 )
-from pretask.data.images.decode import Header, UnreadableImageError, or_fault
-from pretask.data.images.fitting import enough
+from pretask.data.images.decode import Header, UnreadableImageError, enough, or_fault
 from pretask.data.loaders.augmentation import recommended_augment
 from pretask.data.parallel import map_indices
 from pretask.errors import PretaskError

@@ -1,8 +1,7 @@
 """Losses for classification: one value per sample, so that methods decide how views are reduced."""
 
 from pretask.losses.base import ClassificationLoss
-from pretask.losses.cross_entropy import CrossEntropy
-from pretask.losses.distillation import Distillation
+from pretask.losses.cross_entropy import CrossEntropy, Distillation
 from pretask.losses.factory import LOSSES, LossFactory, create_loss
 from pretask.losses.focal import Focal
 from pretask.losses.heads import CosineLinear, create_head

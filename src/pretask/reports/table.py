@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pretask.errors import printable
-from pretask.io.csv_rows import csv_text
+from pretask.io.documents import csv_text
 from pretask.reports.html import NOTHING, Html, join, page, tag
 
 if TYPE_CHECKING:

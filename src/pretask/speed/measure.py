@@ -19,7 +19,7 @@ from pretask.errors import PretaskError
 from pretask.speed.ceilings import CeilingProbe, Ceilings, interleave, ratio
 from pretask.speed.plain_loop import OwnProcess, PlainLoop, pil_batches
 from pretask.speed.steps import TrainingSteps, Work, made_up_data
-from pretask.studies.variants import parse_variants
+from pretask.studies.plan import parse_variants
 from pretask.training.data import build_data
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device, resolve_precision
 from pretask.training.display import say

@@ -15,11 +15,10 @@ from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
-from pretask.studies.plan import Cell, unit_of
+from pretask.studies.plan import Cell, Variant, unit_of
 from pretask.studies.rows import Done, Score
 from pretask.studies.study import Study
 from pretask.studies.trials import Trial
-from pretask.studies.variants import Variant
 from pretask.tasks import Supervised
 from pretask.training.data import build_data
 

@@ -13,7 +13,7 @@ from pretask.errors import Interrupted
 from pretask.io.files import make_folder
 from pretask.io.redaction import without_secrets
 from pretask.io.signals import sigterm_as_ctrl_c
-from pretask.studies.executors.base import Executor
+from pretask.studies.executors import Executor
 from pretask.studies.trials import MADE_ELSEWHERE, Answer, Trial
 from pretask.studies.view import StudyView
 

@@ -11,11 +11,10 @@ from rich.console import Console
 from pretask import tasks
 from pretask.config.sections import FewShotConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
-from pretask.studies.plan import Cell
+from pretask.studies.plan import Cell, Variant
 from pretask.studies.rows import Done, Score
 from pretask.studies.study import Study
 from pretask.studies.trials import Trial
-from pretask.studies.variants import Variant
 
 
 def compare_few_shot(

@@ -14,11 +14,10 @@ from pretask.config.files import override, to_flat
 from pretask.config.sections import PretrainConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.judging import Asked, Judging, head_score
-from pretask.studies.plan import Cell
+from pretask.studies.plan import Cell, Variant
 from pretask.studies.rows import Control, Done, Score
 from pretask.studies.study import Study
 from pretask.studies.trials import Trial
-from pretask.studies.variants import Variant
 from pretask.training.data import build_data
 from pretask.training.device import resolve_device
 from pretask.training.run_folder import RunFolder

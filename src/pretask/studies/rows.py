@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pretask.errors import PretaskError, unknown_name
-from pretask.io.csv_rows import csv_text, is_number, read_csv
+from pretask.io.documents import csv_text, is_number, read_csv
 from pretask.io.files import write_atomically
 from pretask.reports.study_table import study_tables
 from pretask.reports.table import Column, Table

@@ -19,11 +19,10 @@ from pretask.reports.study_table import study_tables
 from pretask.reports.table import markdown_tables, print_tables
 from pretask.studies.execute import execute
 from pretask.studies.execution import Execution
-from pretask.studies.executors.base import create_executor
-from pretask.studies.plan import Cell, Plan, cell_config, check_seeds, make_plan
+from pretask.studies.executors import create_executor
+from pretask.studies.plan import Cell, Plan, Variant, cell_config, check_seeds, make_plan, parse_variants
 from pretask.studies.rows import RUNS, Control, Done, rows_of, summarise, write_rows
 from pretask.studies.trials import LOCKS, Results, Trial, held
-from pretask.studies.variants import Variant, parse_variants
 from pretask.training.data import fix_version
 from pretask.training.device import hardware, resolve_device, resolve_precision
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from pretask.data.images.fitting import fit, resize_cover, zoomed
+from pretask.data.images.decode import fit, resize_cover, zoomed
 
 
 def image(height, width, channels=3):

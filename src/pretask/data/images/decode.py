@@ -1,4 +1,4 @@
-"""From the bytes of an image file to a uint8 tensor, and the facts in its header."""
+"""Pictures to uint8 pixels: decoded, upright, on white, fitted to a size."""
 
 from __future__ import annotations
 
@@ -15,9 +15,68 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.nn import functional as F
 
 from pretask.errors import PretaskError
 from pretask.io.files import check_regular
+
+LARGE_SIDE = 64
+ZOOM = 256 / 224
+
+
+def resize_cover(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize uint8 [C, h, w] until it just covers `size`, keeping its shape; then cut out the centre."""
+    height, width = image.shape[-2:]
+    if (height, width) == size:
+        return image
+    if size[0] * width >= size[1] * height:
+        target = (size[0], size[0] * width // height)
+    else:
+        target = (size[1] * height // width, size[1])
+    # As torchvision resizes, whose import takes as long as two thirds of torch's.
+    resized = F.interpolate(image[None], target, mode="bilinear", antialias=True)[0]
+    return _centre(resized, size)
+
+
+def _centre(image: Tensor, size: tuple[int, int]) -> Tensor:
+    top, left = (round((have - want) / 2) for have, want in zip(image.shape[-2:], size, strict=True))
+    return image[..., top : top + size[0], left : left + size[1]]
+
+
+def zoomed(size: tuple[int, int]) -> tuple[int, int]:
+    """Return `size` × 256/224: what a photo is resized to before its centre, or a part of it, is cut out."""
+    return round(size[0] * ZOOM), round(size[1] * ZOOM)
+
+
+def enough(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) from which an image can be brought to `size` as well as from any larger one.
+
+    Twice of what it is resized to: from there on antialiased resizing hides how the image was reduced before.
+    """
+    height, width = size if max(size) <= LARGE_SIDE else zoomed(size)
+    return 2 * height, 2 * width
+
+
+def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring uint8 [C, h, w] to `size` the way images are evaluated.
+
+    An image that has this size is left alone. Others are resized and their centre is cut out; above 64
+    pixels they are resized to 256/224 of the size, so that the centre crop leaves out an eighth, which is
+    how ImageNet networks are evaluated.
+    """
+    if tuple(image.shape[-2:]) == size:
+        return image
+    if max(size) <= LARGE_SIDE:
+        return resize_cover(image, size)
+    return _centre(resize_cover(image, zoomed(size)), size)
+
+
+def mixed_channels(what: str, given: int, expected: int) -> PretaskError:
+    """Return the error for an image that has other channels than the rest."""
+    return PretaskError(
+        f"{what} has {given} channels, the others have {expected}: convert it, or type --skip-bad"
+    )
+
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

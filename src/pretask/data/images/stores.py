@@ -12,8 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pretask.data.images.decode import Header, decode, read_file, read_header
-from pretask.data.images.fitting import enough, fit
+from pretask.data.images.decode import Header, decode, enough, fit, read_file, read_header
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pretask.data.images.containers import ArrayImages, ImageStore, LabelledImages
-from pretask.data.images.fitting import enough, mixed_channels, resize_cover, zoomed
+from pretask.data.images.decode import enough, mixed_channels, resize_cover, zoomed
 from pretask.data.loaders import augmentation as batched
 from pretask.data.loaders.augmentation import Augmentation, randaugment
 from pretask.data.loaders.batches import FILLER, Batch, send, to_pixels

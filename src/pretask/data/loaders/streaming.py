@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pretask.data.images.containers import ImageStore, LabelledImages
-from pretask.data.images.fitting import enough, mixed_channels
+from pretask.data.images.decode import enough, mixed_channels
 from pretask.data.loaders.augmentation import (
     CROP_RATIO,
     CROP_SCALE,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pretask.studies.execution import Execution
-from pretask.studies.executors.base import EXECUTORS, Executor
+from pretask.studies.executors import EXECUTORS, Executor
 from pretask.studies.trials import Answer, Trial, make
 from pretask.training.device import available_threads
 

@@ -18,7 +18,7 @@ from pretask.errors import PretaskError, import_extra
 from pretask.io.files import unwritable
 from pretask.io.signals import sigterm_kept
 from pretask.studies.execution import Execution
-from pretask.studies.executors.base import EXECUTORS, Executor
+from pretask.studies.executors import EXECUTORS, Executor
 from pretask.studies.trials import Answer, Trial, make
 from pretask.training.run_folder import versions
 
