@@ -230,7 +230,7 @@ def test_what_weights_in_parts_cannot_do_is_refused(
 def test_a_moving_average_as_target_is_refused() -> None:
     config = build_config(PretrainConfig, {"method": "byol", "strength": "small", "backbone": "resnet8"})
     for target, refused in {"average": True, "online": False}.items():
-        task = Pretraining(override(config, base="byol", target=target), made_up_data(8, 2, 3, 8))
+        task = Pretraining(override(config, target=target), made_up_data(8, 2, 3, 8))
         objective = task.build()
         with pytest.raises(PretaskError, match="type --target online") if refused else nullcontext():
             check_sharding(SESSION, objective, 2, task.unshardable(objective))

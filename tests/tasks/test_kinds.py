@@ -10,7 +10,7 @@ import yaml
 
 from command_line import CommandLine, flags
 from pretask import tasks
-from pretask.config.files import KIND, AnyConfig, load_any_config, save_config, to_flat
+from pretask.config.files import KIND, AnyConfig, load_any_config, save_config
 from pretask.errors import PretaskError
 from pretask.tasks.run import run_task
 from pretask.training import loop
@@ -72,9 +72,8 @@ def test_a_file_that_was_cut_short_is_noticed(kind: str, old: bool, tmp_path: Pa
         path.write_text((WITHOUT_KIND / f"{kind}.yaml").read_text())
     else:
         save_config(config_of(kind, tmp_path), path)
-    lines, config = path.read_text().splitlines(keepends=True), load_any_config(path)
-    count = len(to_flat(config)) + (not old)
-    assert lines[0] == f"# {count} settings\n"
+    lines, count = path.read_text().splitlines(keepends=True), len(yaml.safe_load(path.read_text()))
+    assert lines[0] == f"# {count} settings\n" and load_any_config(path).kind == kind
     path.write_text("".join(lines[:-1]))
     with pytest.raises(PretaskError, match=f"has {count - 1} of {count} settings"):
         load_any_config(path)
@@ -97,7 +96,7 @@ def test_a_command_takes_files_of_its_kind_alone(
 def test_an_unknown_kind_is_refused_with_the_nearest(tmp_path: Path) -> None:
     for given in ("supervise", ["supervised"], None):
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"kind": given}))
-        with pytest.raises(PretaskError, match=r"kind in .*mine\.yaml"):
+        with pytest.raises(PretaskError, match="unknown kind of configuration"):
             load_any_config(tmp_path / "mine.yaml")
     with pytest.raises(PretaskError, match="'supervise'; did you mean 'supervised'"):
         tasks.task_of(load_any_config(WITHOUT_KIND / "supervised.yaml", kind="supervise"))

@@ -48,7 +48,7 @@ def test_what_is_asked_for_and_what_is_not() -> None:
 def test_a_method_sees_small_images_first() -> None:
     config = override(DIGITS, low_resolution=0.5, low_resolution_share=0.5)
     data = load_data("digits")
-    prepare = make_preparation(config.method, data.num_classes)
+    prepare = make_preparation(config, data.num_classes)
     method = Supervised(config, data).build()
     assert prepare is not None
     images, labels = torch.rand(4, 1, 8, 8), torch.arange(4)

@@ -49,7 +49,7 @@ SETTINGS = [
     {"method": "sla", "views": 2, "mixup": 0.4, "cutmix": 1.0, "ema": 0.9},
     {"method": "mt", "loader": "streaming", "workers": 0},
     {
-        "method": "gssl", "pretexts": ("lorot-e", "patch-flip"), "gate": ("aligned",), "loss": "ldam",
+        "method": "gssl", "pretexts": ("lorot-e", "patch-flip"), "gate": "aligned", "loss": "ldam",
         "class_weights": "effective", "reweight_from": 0.5,
     },
     {"method": "ssfe", "pretexts": ("discard:grouping=random",), "layer": "blocks.1", "adversarial": "fgsm"},
@@ -153,15 +153,16 @@ def test_finished_run_is_read_not_trained_again(configure, tmp_path: Path) -> No
 
 def test_a_run_has_its_results_last(configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was killed as it wrote them is taken up again, and lacks nothing."""
+    from pretask import reports
     from pretask.tasks import run as one_run
 
     def lose_power(*_: object) -> None:
         raise RuntimeError("the power is gone")
 
     run, settings = tmp_path / "run", configure(epochs=1, checkpoint_steps=1)
-    for step in ("write_run_report", "write_sealed"):
+    for module, step in ((reports, "write_run_report"), (one_run, "write_sealed")):
         with monkeypatch.context() as patch:
-            patch.setattr(one_run, step, lose_power)
+            patch.setattr(module, step, lose_power)
             with pytest.raises(RuntimeError):
                 tasks.train(settings)
         assert not (run / "results.json").exists()

@@ -185,9 +185,10 @@ def kind_of(values: Mapping[str, Any]) -> type[AnyConfig]:
     """
     if KIND in values:
         kinds: dict[str, type[AnyConfig]] = {kind.kind: kind for kind in _KINDS}
-        if values[KIND] not in kinds:
-            raise unknown_name("kind of configuration", str(values[KIND]), kinds)
-        return kinds[values[KIND]]
+        named = str(values[KIND])
+        if named not in kinds:
+            raise unknown_name("kind of configuration", named, kinds)
+        return kinds[named]
     return next((kind for kind, signs in _SIGNS.items() if signs & set(values)), RunConfig)
 
 
