@@ -35,8 +35,8 @@ from pretask.errors import PretaskError, unknown_name
 
 T = TypeVar("T")
 _WORDS = {"yes": True, "true": True, "no": False, "false": False}
-_shown = reprlib.Repr()  # a value in an error: bounded
-_shown.maxstring = _shown.maxother = 80
+_bounded = reprlib.Repr()
+_bounded.maxstring = _bounded.maxother = 80
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Option:
                     )
                 return converted
         allowed = " or ".join(_describe(choice) for choice in _choices(self.hint))
-        raise PretaskError(f"{self.name} = {_shown.repr(value)}{where} is not allowed: give {allowed}")
+        raise PretaskError(f"{self.name} = {_shown(value)}{where} is not allowed: give {allowed}")
 
     def parse(self, text: str, of: str) -> Any:
         """Return the value that a text stands for in a spec: "2", "yes", "frozen", "1,2,3".
@@ -174,14 +174,16 @@ class Option:
             PretaskError: a text that is no value of the option, or a number out of range.
         """
         allowed = _listed([_words(choice) for choice in _choices(self.hint) if choice is not type(None)])
-        for choice in _choices(self.hint):
+        for choice in sorted(
+            _choices(self.hint), key=lambda choice: choice is not type(None)
+        ):  # "none" is no text
             accepted, value = _parse(text, choice)
             if accepted:
                 refused = self.refusal(value)
                 if refused is None:
                     return value
                 allowed = refused
-        raise PretaskError(f"{self.name}={text} of {of} is not allowed: give {allowed}")
+        raise PretaskError(f"{self.name}={_short(text)} of {of} is not allowed: give {allowed}")
 
     def refusal(self, value: Any) -> str | None:
         """Return which numbers are allowed where the value holds one that is not, else None."""
@@ -275,7 +277,9 @@ def read_spec(
     name, *written = text.split(":")
     what, known = f"{kind} {name}", options_at(name)
     if written and not known:
-        raise PretaskError(f"{kind} '{name}' has no options: type {name} without ':{':'.join(written)}'")
+        raise PretaskError(
+            f"{kind} '{name}' has no options: type {name} without ':{_short(':'.join(written))}'"
+        )
     values: dict[str, Any] = {}
     strange = _take(written, known, values, what)
     if strange:  # options of a part that is named further on, beside the spec or by default
@@ -467,7 +471,7 @@ def _parse(text: str, hint: Any) -> tuple[bool, Any]:
             number = hint(text)
         except ValueError:
             return False, text
-        return math.isfinite(number), number
+        return _finite(number), number
     return bool(text), text
 
 
@@ -498,8 +502,15 @@ def _write(value: Any) -> str:
     return str(value).replace("e+", "e")  # 1e+20: "+" joins the factors of a product
 
 
+def _shown(value: Any, show: Callable[[Any], str] = _bounded.repr) -> str:
+    try:
+        return show(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "…"
+
+
 def _short(value: Any) -> str:
-    text = str(value)
+    text = _shown(value, str)
     return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} characters)"
 
 

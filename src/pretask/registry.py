@@ -67,7 +67,8 @@ class Registry(Generic[T]):
         for key, option in self.options(name).items():
             found.setdefault(key, option)
             if option.named is not None and not option.several:
-                inner = option.named.find().all_options(values.get(key, option.default), values)
+                chosen = option.read(values.get(key, option.default))
+                inner = option.named.find().all_options(chosen, values)
                 found.update({name: own for name, own in inner.items() if name not in found})
         return found
 

@@ -11,21 +11,23 @@ from pretask.backbones import create_backbone
 from pretask.errors import PretaskError
 from pretask.explain.grad_cam import grad_cam, last_map_layer, plain_view
 from pretask.methods import METHODS, Classifier, Method, MethodParts, create_method
-from pretask.pretexts import create_pretexts
+from pretask.pretexts import Pretext, create_pretexts
 
 SIZE = (16, 16)
 
 
-def untrained(name: str, backbone: str = "resnet8", **options: object) -> Method:
+def untrained(
+    name: str, backbone: str = "resnet8", pretexts: tuple[Pretext, ...] = (), **options: object
+) -> Method:
     torch.manual_seed(0)
     parts = MethodParts(
         backbone=create_backbone(backbone, image_size=SIZE, in_channels=3),
         class_counts=torch.ones(4, dtype=torch.int64),
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
-        **options,
+        pretexts=pretexts,
     )
-    return create_method(name, parts).eval()
+    return create_method(name, parts, **options).eval()
 
 
 @pytest.fixture

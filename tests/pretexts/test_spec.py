@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pytest
 import torch
 
 from pretask.cli.catalogue import entries
 from pretask.errors import PretaskError
-from pretask.options import default_options, options_of, read_spec, write_spec
 from pretask.pretexts import PRETEXTS, ChannelDiscard, PatchFlip, Pretext, create_pretext, create_pretexts
 
 SPECS = [
@@ -91,36 +90,6 @@ def test_what_is_wrong_is_told_with_what_is_allowed(spec: str, message: str) -> 
     with pytest.raises(PretaskError, match=message) as caught:
         create_pretext(spec)
     assert "\n" not in str(caught.value)
-
-
-def some_factory(
-    step: Annotated[int, "a count"] = 1,
-    rate: Annotated[float, "a share"] = 0.5,
-    kind: Annotated[Literal["a", "b"], "a or b"] = "a",
-    word: Annotated[str, "any"] = "x",
-    on: Annotated[bool, "or off"] = True,
-    weights: Annotated[tuple[float, ...], "of each"] = (),
-    other: int = 3,
-) -> None:
-    """Has an option of every type, and a parameter that is none."""
-
-
-def test_every_type_is_read_and_written() -> None:
-    options = options_of(some_factory)
-
-    def read(spec: str):
-        return read_spec(spec, lambda name: options, "pretext")
-
-    name, values = read("some:step=-3:rate=1e+20:kind=b:word=y:on=no:weights=1,2.5")
-    assert values == {"step": -3, "rate": 1e20, "kind": "b", "word": "y", "on": False, "weights": (1.0, 2.5)}
-    spec = write_spec(name, options, values)
-    assert spec == "some:step=-3:rate=1e20:kind=b:word=y:on=no:weights=1.0,2.5"
-    assert read(spec) == (name, values)
-    assert default_options(options) == ":step=1:rate=0.5:kind=a:word=x:on=yes:weights="
-    with pytest.raises(PretaskError, match=r"rate=nan of pretext some is not allowed: give a number$"):
-        read("some:rate=nan")
-    with pytest.raises(PretaskError, match=r"unknown option of pretext some 'other'"):
-        read("some:other=1")
 
 
 def test_a_class_of_others_need_not_name_its_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pretask.config.files import build_config, from_flat
+from pretask.config.files import build_config, from_flat, to_full
 from pretask.config.sections import FewShotConfig, PretrainConfig
 from pretask.data import ImageData
 from pretask.data.images.containers import ArrayImages, LabelledImages
@@ -88,21 +88,24 @@ def test_cells_differ_in_method_seed_and_length_only() -> None:
 
 
 def test_a_variant_has_settings_of_its_own() -> None:
-    config = from_flat({"epochs": 10, "pretext_weight": 0.5})
+    config = from_flat({"epochs": 10, "method": "gssl", "pretext_weight": 0.5})
     text = "gssl:gate=fixed:gate-weights=1,2,3:pretext_weight=0.3:pretexts=lorot-e,patch-flip,patch-color"
     (variant,) = parse_variants([text], config)
-    asked = variant.config(config).method
-    assert (asked.method, asked.gate, asked.gate_weights) == ("gssl", ("fixed",), (1.0, 2.0, 3.0))
-    assert (asked.pretext_weight, asked.pretexts) == (0.3, ("lorot-e", "patch-flip", "patch-color"))
+    asked = to_full(variant.config(config))
+    assert (asked["method"], asked["gate"], asked["gate_weights"]) == ("gssl", "fixed", (1.0, 2.0, 3.0))
+    assert (asked["pretext_weight"], asked["pretexts"]) == (0.3, ("lorot-e", "patch-flip", "patch-color"))
+    plain, same = parse_variants(["baseline", "gssl-flip"], config)
+    assert "pretext_weight" not in to_full(plain.config(config))
+    assert to_full(same.config(config))["pretext_weight"] == 0.5
     assert variant.folder.startswith("gssl-gate-fixed-gate-weights-1-2-3-pretext_weight-0.3-")
 
 
 def test_a_study_may_count_in_steps() -> None:
     """FixMatch sees 1 + 3 images per label, the 3 of them twice: 7 passes where the baseline makes one."""
-    made = plan(("baseline", "fixmatch", "sla"), steps=70, unlabelled_ratio=3)
+    made = plan(("baseline", "fixmatch", "sla"), steps=70, method="fixmatch", unlabelled_ratio=3)
     assert epochs(made, EQUAL_STEPS) == {"baseline": 70, "fixmatch": 70, "sla": 70}
     assert epochs(made, EQUAL_COMPUTE) == {"baseline": 490, "fixmatch": 70, "sla": 122}
-    config = from_flat({"steps": 70, "unlabelled_ratio": 3})
+    config = from_flat({"steps": 70, "method": "fixmatch", "unlabelled_ratio": 3})
     lengths = {cell.name: cell_config(config, cell, "r").optim.steps for cell in made.cells()}
     assert lengths["baseline-steps490-seed0"] == 490
     assert lengths["fixmatch-steps70-seed1"] == 70
@@ -112,8 +115,8 @@ def test_pre_trainings_and_heads_are_variants_too() -> None:
     pretraining = build_config(PretrainConfig, {})
     first, second = parse_variants(["byol", "trimix:base=simclr:extraction_weight=0.5"], pretraining)
     assert first.config(pretraining).pretraining.method == "byol"
-    asked = second.config(pretraining).pretraining
-    assert (asked.method, asked.base, asked.extraction_weight) == ("trimix", "simclr", 0.5)
+    asked = to_full(second.config(pretraining))
+    assert (asked["method"], asked["base"], asked["extraction_weight"]) == ("trimix", "simclr", 0.5)
     episodes = build_config(FewShotConfig, {})
     (turned,) = parse_variants(["ridge:pretexts=rotation,color"], episodes)
     assert turned.config(episodes).episodes.head == "ridge"
@@ -128,12 +131,15 @@ def test_pre_trainings_and_heads_are_variants_too() -> None:
             parse_variants([text], config)
 
 
-def test_several_gates_are_variants_of_the_methods_that_have_one() -> None:
-    made = plan(("baseline", "lorot", "gssl", "gssl-ungated"), gate=["frozen", "learned"])
-    names = ["baseline", "lorot", "gssl:gate=frozen", "gssl:gate=learned", "gssl-ungated"]
-    assert [variant.name for variant in made.variants] == names
-    configs = [cell_config(from_flat({"gate": ["frozen", "learned"]}), cell, "r") for cell in made.cells()]
-    assert {config.method.gate for config in configs} == {("frozen",), ("learned",)}
+def test_gates_are_compared_as_variants() -> None:
+    names = ("baseline", "lorot", "gssl:gate=frozen", "gssl:gate=learned", "gssl-ungated")
+    made = plan(names)
+    assert tuple(variant.name for variant in made.variants) == names
+    configs = {cell.method: to_full(cell_config(from_flat({}), cell, "r")) for cell in made.cells()}
+    gates = {name: config.get("gate") for name, config in configs.items()}
+    assert gates == dict(zip(names, (None, "learned", "frozen", "learned", "learned"), strict=True))
+    with pytest.raises(PretaskError, match=r"gate = \['frozen', 'learned'\] is not allowed: give text"):
+        plan(("baseline", "gssl"), method="gssl", gate=["frozen", "learned"])
 
 
 @pytest.mark.parametrize(
@@ -143,8 +149,8 @@ def test_several_gates_are_variants_of_the_methods_that_have_one() -> None:
         ({"methods": ("sla", "sla")}, "different methods"),
         ({"methods": ("slaa",)}, "did you mean 'sla'"),
         ({"methods": ("sla:vievs=2",)}, "did you mean 'views'"),
-        ({"methods": ("sla:views=two",)}, "views = 'two'"),
-        ({"methods": ("sla:views",)}, "a setting without a value, 'views'"),
+        ({"methods": ("sla:views=two",)}, "views=two of method sla is not allowed: give a whole number"),
+        ({"methods": ("sla:views",)}, "option 'views' of method sla has no value: type sla:views=none"),
         ({"methods": ("sla:epochs=3",)}, "which a study gives to all alike: type --epochs"),
         ({"methods": ("sla:per-class=3",)}, "type --per-class"),
         ({"seeds": 0}, "at least one seed"),

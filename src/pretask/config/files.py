@@ -52,12 +52,12 @@ def config_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Option]
     """Return all keys of a configuration: those of its kind, and the options of the parts that `values` choose.
 
     Raises:
-        PretaskError: a part that does not exist.
+        PretaskError: a part that does not exist, or that is not named by text.
     """
     keys = dict(section_keys(kind))
     for option in section_keys(kind).values():
         if option.named is not None and not option.several:
-            chosen = values.get(option.name, option.default)
+            chosen = option.read(values.get(option.name, option.default))
             for key, own in option.named.find().all_options(chosen, values).items():
                 keys.setdefault(key, own)
     return keys
