@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pretask
+from command_line import picture, untrained_run
 
 SOURCE = Path(pretask.__file__).parent
 FLOORS = (
@@ -177,6 +178,54 @@ sys.exit(" ".join(sorted(heavy)) or 0)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+SLOW = {
+    "torchvision", "torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "torch.distributed.tensor", "sympy",
+    "torchmetrics", "scipy", "sklearn", "matplotlib", "pandas", "timm", "kornia", "lightly", "captum", "datasets",
+}  # fmt: skip
+_WATCHED = """
+import os, sys
+from pretask.cli.main import main
+
+def end(text=""):
+    sys.__stdout__.write(text)
+    sys.__stdout__.flush()
+    os.write(2, " ".join(sys.modules).encode())
+    os._exit(0)
+
+if UNTIL_A_LINE:
+    sys.stdout = type("Watched", (), {"write": lambda self, text: end(text), "flush": lambda self: None})()
+try:
+    main(sys.argv[1:])
+except SystemExit as left:
+    assert not left.code, left.code
+    end()
+"""
+
+
+def slow_and_said(arguments: str, folder: Path, *, until_a_line: bool = False) -> tuple[set[str], str]:
+    """Return the slow packages that a command has loaded when it prints its first line, or ends; and what it printed."""
+    command = [sys.executable, "-c", f"UNTIL_A_LINE = {until_a_line}\n{_WATCHED}", *arguments.split()]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return SLOW & set(done.stderr.split()), done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain --method simclr", "few-shot --ways 2"])
+def test_a_training_says_what_it_works_on_before_slow_packages_are_loaded(command: str, tmp_path: Path):
+    flags = "--data digits --backbone resnet8 --epochs 1 --device cpu --threads 1"
+    slow, line = slow_and_said(f"{command} {flags}", tmp_path, until_a_line=True)
+    assert line.startswith("data      digits: ") and slow == set()
+
+
+def test_slow_packages_are_not_loaded_for_what_has_no_use_for_them(tmp_path: Path):
+    slow, said = slow_and_said("list methods", tmp_path)
+    assert "\nsla " in said and slow == set()
+    untrained_run(tmp_path / "run", size=(8, 8), method="baseline")
+    picture(tmp_path / "picture.png", (8, 8))
+    slow, said = slow_and_said("predict run picture.png --device cpu", tmp_path)
+    assert said.startswith("picture.png  ") and slow == set()
 
 
 def test_help_answers_within_half_a_second():

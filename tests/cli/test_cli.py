@@ -20,6 +20,7 @@ import yaml
 import pretask as package
 from command_line import CommandLine, flags, picture, picture_folder, results_of, snapshot, tiny
 from pretask import tasks
+from pretask.cli.main import main
 from pretask.config.files import to_flat
 from pretask.config.recipes import read_recipe
 from pretask.config.sections import RunConfig
@@ -52,9 +53,7 @@ def photos(tmp_path_factory):
     picture(place / "photos" / "cat" / "00.png", (20, 24))
     with pytest.raises(SystemExit) as leaving, pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        package.cli.main(
-            ["train", *tiny(data="photos", per_class=None, image_size=16, batch_size=8, name="run")]
-        )
+        main(["train", *tiny(data="photos", per_class=None, image_size=16, batch_size=8, name="run")])
     assert leaving.value.code == 0
     return place
 

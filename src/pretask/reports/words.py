@@ -10,11 +10,12 @@ from typing import Any, TypeGuard
 from pretask.reports.html import NOTHING
 
 MINUS = "\N{MINUS SIGN}"
-SHARES = ("top1", "top5", "balanced", "many", "medium", "few", "ece")
+SHARES = ("top1", "top5", "balanced", "macro_f1", "many", "medium", "few", "ece")
 LOWER_IS_BETTER = ("ece", "loss")
 MEASURES = {
     "top1": "top-1 accuracy",
     "balanced": "balanced accuracy",
+    "macro_f1": "macro-F1",
     "many": "many-shot accuracy",
     "medium": "medium-shot accuracy",
     "few": "few-shot accuracy",
@@ -27,6 +28,7 @@ NAMES = {
     "top1": "top-1 %",
     "top5": "top-5 %",
     "balanced": "balanced %",
+    "macro_f1": "macro-F1 %",
     "many": "many %",
     "medium": "medium %",
     "few": "few %",
