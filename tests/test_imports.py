@@ -205,7 +205,7 @@ except SystemExit as left:
 
 
 def slow_and_said(arguments: str, folder: Path, *, until_a_line: bool = False) -> tuple[set[str], str]:
-    """Return the slow packages that a command has loaded when it prints its first line, or ends; and what it printed."""
+    """Return the slow packages that a command has loaded at its first line, or its end; and what it printed."""
     command = [sys.executable, "-c", f"UNTIL_A_LINE = {until_a_line}\n{_WATCHED}", *arguments.split()]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 import torch
-from pretask.studies.variants import parse_variants
+from pretask.studies.plan import parse_variants
 
 from pretask.attacks import ATTACKS
 from pretask.backbones import create_backbone
