@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import pytest
 import torch
-from pretask.studies.plan import parse_variants
 
 from pretask.attacks import ATTACKS
 from pretask.backbones import create_backbone
@@ -36,6 +35,7 @@ from pretask.options import (
 from pretask.pretexts import PRETEXTS, create_pretext
 from pretask.pretraining import BASES, OBJECTIVES
 from pretask.registry import Registry
+from pretask.studies.plan import parse_variants
 
 REGISTRIES: tuple[Registry[Any], ...] = (
     METHODS, LOSSES, GATES, ATTACKS, OBJECTIVES, BASES, HEADS, PRETEXTS, EVALUATORS,

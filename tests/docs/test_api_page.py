@@ -24,7 +24,7 @@ from pretask.methods import GATES, METHODS
 from pretask.pretexts import PRETEXTS
 from pretask.pretraining import BASES, OBJECTIVES
 
-COMMAND_LINE = ("__main__", "app", "cli", "commands", "flags")
+COMMAND_LINE = ("__main__", "cli")
 """Documented by `--help` and by the pages, not for import."""
 PAGE = (DOCS / "api.rst").read_text()
 LISTED = re.findall(r"^\.\. auto(?:function|class|exception|data):: (\S+)$", PAGE, re.M)
