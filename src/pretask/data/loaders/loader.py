@@ -14,7 +14,7 @@ from pretask.data.loaders.schedule import Schedule
 from pretask.data.loaders.streaming import StreamingLoader
 from pretask.errors import PretaskError, unknown_name
 
-__all__ = ["LOADER_KINDS", "Batch", "Loader", "create_loader"]
+__all__ = ["LOADER_KINDS", "Batch", "Loader", "PairedLoader", "create_loader", "pair"]
 
 LOADER_KINDS = ("auto", "resident", "streaming")
 
