@@ -94,8 +94,8 @@ def test_tasks_are_listed_with_labels_and_options():
 
 def test_gates_are_listed():
     listed = {quoted(name)[0]: weights for name, weights, _ in rows(GSSL, "gate")}
-    assert set(listed) == set(GATES)
-    default = from_flat({}).method.gate[0]
+    assert set(listed) == set(GATES.names())
+    default = METHODS.options("gssl")["gate"].default
     assert [gate for gate, weights in listed.items() if "(default)" in weights] == [default]
 
 
@@ -108,8 +108,17 @@ def test_ceilings_are_those_of_look_alike_labels():
         assert float(told) == pytest.approx(100 * (1 - unchanged * 3 / 4), abs=0.05)
 
 
-def test_the_example_of_variants_has_as_many_rows_as_is_told():
-    config = from_flat({"gate": ["frozen", "learned", "uniform"]})
-    assert len(parse_variants(("baseline", "lorot", "gssl"), config)) == 5
-    control = "gssl:pretext_weight=0:gate=uniform"
-    assert [variant.name for variant in parse_variants((control,), config)] == [control]
+@pytest.mark.parametrize("page", [GSSL, SSFE, DOCS / "studies.md"], ids=lambda page: page.stem)
+def test_variants_of_the_pages_are_possible(page):
+    told = set(re.findall(r"(?<![\w:=,])((?:[\w+-]+):[\w-]+=[\w.,:=+-]+)", page.read_text()))
+    names = {text for text in told if text.partition(":")[0] in METHODS.names()}
+    assert len(names) >= 1
+    variants = parse_variants(sorted(names), from_flat({}))
+    assert {variant.name for variant in variants} == names
+
+
+def test_options_of_gates_are_told():
+    table = {quoted(name)[0]: weights for name, weights, _ in rows(GSSL, "gate")}
+    told = {name: set(re.findall(r"--(gate-\w+)", weights)) for name, weights in table.items()}
+    declared = {name: {key.replace("_", "-") for key in GATES.options(name)} for name in GATES.names()}
+    assert {name: flags for name, flags in told.items() if flags != declared[name]} == {}

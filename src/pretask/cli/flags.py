@@ -99,6 +99,9 @@ def bind_settings(tokens: Sequence[str]) -> None:
     """Give the command that `tokens` begin with the flags of the parts that they choose.
 
     The parts are imported where a flag may be theirs, or where help is asked for with a choice; else nothing is.
+
+    Raises:
+        PretaskError: several values of a flag that takes one, parts that do not exist, a file that is no configuration.
     """
     if not tokens or tokens[0] not in _commands:
         return
@@ -120,6 +123,7 @@ def bind_settings(tokens: Sequence[str]) -> None:
         for name in sorted({name.removeprefix("no_") for name in strange} - set(options)):
             if (fault := not_chosen(kind, name, "the flags")) is not None:
                 raise fault
+    _refuse_several({**always, **options}, typed)
     flags = _flags(kind, options, pretexts)
     command.__annotations__["settings"] = flags
     command.__kwdefaults__ = {**defaults, "settings": flags()}
@@ -155,6 +159,17 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: cyclopts.Ar
                 raise PretaskError(
                     f"{argument.name} {token.value} is not a whole number: type one without a point"
                 )
+
+
+def _refuse_several(known: Mapping[str, Option], typed: Mapping[str, list[str]]) -> None:
+    for name, option in known.items():
+        values = [value for value in typed.get(name, ()) if value != "-h"]
+        if len(values) > 1 and not option.several and option.hint is not bool:
+            variants = " ".join(f"NAME:{name}={value}" for value in values[:2])
+            raise PretaskError(
+                f"{option.flag} takes one value, not {len(values)} ({', '.join(values)}): type one of them, or compare "
+                f"some by `pretask compare --methods {variants}`"
+            )
 
 
 def _typed(tokens: Sequence[str]) -> dict[str, list[str]]:
