@@ -68,7 +68,9 @@ def between(low: float, high: float, words: str | None = None) -> Range:
 
 
 SHARE = between(0, 1)
+"""The range from 0 to 1, both included."""
 BELOW_ONE = Range(lambda value: 0 <= value < 1, "0 or more and below 1")
+"""The range from 0 on, below 1."""
 
 
 @dataclass(frozen=True)

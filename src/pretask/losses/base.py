@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from pretask.options import BELOW_ONE
 
 LabelSmoothing = Annotated[float, BELOW_ONE, "share of the target spread over all labels"]
+"""The option of losses that smooth labels."""
 
 
 class ClassificationLoss(nn.Module, ABC):
