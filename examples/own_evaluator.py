@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from contextlib import closing
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from pretask import ImageData, configure, train
 from pretask.data.loaders.loader import create_loader
-from pretask.evaluation import EVALUATORS, predict
+from pretask.evaluation import EVALUATORS, Headline, predict
 from pretask.evaluation.run import evaluate_run
+from pretask.options import between
 
 
 @EVALUATORS.register("selective")
 class Selective:
-    """Accuracy over the 80 % of the images that the classifier is surest of."""
+    """Accuracy over the images that the classifier is surest of."""
 
     name = "selective"
 
     def __init__(
-        self, split: str = "test", batch_size: int = 256, device: torch.device | str = "cpu"
+        self,
+        split: str = "test",
+        batch_size: int = 256,
+        device: torch.device | str = "cpu",
+        kept: Annotated[float, between(0, 1), "share of the images that it must answer"] = 0.8,
     ) -> None:
-        self.split, self.batch_size, self.device = split, batch_size, device
-        self.protocol = f"selective/1: top-1 over the 80 % highest softmax maxima, split={split}"
+        self.split, self.batch_size, self.device, self.kept = split, batch_size, device, kept
+        self.protocol = f"selective/1: top-1 over the {kept:.0%} highest softmax maxima, split={split}"
 
     def __call__(self, classifier: nn.Module, data: ImageData) -> dict[str, Any]:
         images = getattr(data, self.split)
@@ -33,8 +39,11 @@ class Selective:
         with closing(create_loader(images, train=False, **options)) as loader:
             answers = predict(classifier, loader)
         confidence, predicted = answers.logits.softmax(dim=1).max(dim=1)
-        kept = confidence.argsort(descending=True)[: round(0.8 * len(predicted))]
+        kept = confidence.argsort(descending=True)[: max(1, round(self.kept * len(predicted)))]
         return {"top1": float((predicted == answers.labels)[kept].float().mean()), "n": len(kept)}
+
+    def headline(self, found: Mapping[str, Any]) -> Headline:
+        return [("top-1", found["top1"], "%"), ("answered", found["n"])]
 
 
 if __name__ == "__main__":
@@ -45,7 +54,8 @@ if __name__ == "__main__":
     settings = {"data": "digits", "per_class": 40, "backbone": "resnet8", "batch_size": 50}
     own = {"epochs": args.epochs, "runs": args.runs, "name": f"own-evaluator-{args.epochs}-epochs"}
     results = train(configure({**settings, **own}))
-    answers = evaluate_run(results["folder"], protocols=["selective"])
-    print(answers["protocols"]["selective"]["protocol"])
-    for inference, figures in answers["protocols"]["selective"]["inferences"].items():
-        print(f"{inference}: {100 * figures['top1']:.1f} % of {figures['n']} test images")
+    answers = evaluate_run(results["folder"], protocols=["selective", "selective:kept=0.5"])
+    for answer in answers["protocols"].values():
+        print(answer["protocol"])
+        for inference, found in answer["inferences"].items():
+            print(f"{inference}: {100 * found['top1']:.1f} % of {found['n']} test images")

@@ -136,12 +136,12 @@ def test_inferences_are_listed(page):
         assert defaults[method] == inferences[0]
 
 
-def test_figures_are_listed(workshop):
-    figures = evaluate_run("runs/photos")["protocols"]["accuracy"]["inferences"]["single"]
+def test_metrics_are_listed(workshop):
+    found = evaluate_run("runs/photos")["protocols"]["accuracy"]["inferences"]["single"]
     listed = {
-        name for cells in rows(DOCS / "evaluation.md", "figure") for text in cells for name in quoted(text)
+        name for cells in rows(DOCS / "evaluation.md", "metric") for text in cells for name in quoted(text)
     }
-    assert listed == set(figures)
+    assert listed == set(found)
 
 
 def test_half_widths_are_those_of_student():

@@ -131,7 +131,7 @@ def test_transfer_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("methods", "judging", "message"),
     [
-        (("byol",), {"protocols": ("accuracy",)}, "accuracy asks a class head.*take knn, linear, ridge"),
+        (("byol",), {"protocols": ("accuracy",)}, "accuracy needs a class head.*take knn, linear, ridge"),
         (("byol",), {"protocols": ("lineer",)}, "did you mean 'linear'"),
         (("byol",), {"label_fractions": (10.0,)}, "10 is no share of labels"),
         (("byol",), {"protocols": (), "label_fractions": ()}, "something to judge by"),

@@ -124,7 +124,7 @@ def compare_pretraining(
         YAML file of settings of `pretask train` for fine-tuning and for supervised; data and start are the study's
     metric
         what is compared, a metric of all evaluators: top1, the share of right answers; balanced, the same averaged over
-        classes; macro_f1, which class heads have not; or one of an evaluator of your own
+        classes; macro_f1, which class heads do not have; or one of an evaluator of your own
     seeds
         runs per method
     equal_compute

@@ -67,7 +67,7 @@ class Judging:
         for spec in self.evaluators:
             if not uses_features(spec):
                 raise PretaskError(
-                    f"--protocols {spec} asks a class head, which a pre-trained backbone has not: "
+                    f"--protocols {spec} needs a class head, which a pre-trained backbone does not have: "
                     f"{self._that_can_be_compared()}"
                 )
             self._check_metric(f"the evaluator {spec}", metrics_of(spec))
