@@ -109,7 +109,7 @@ def sample_study(seeds: int = 3, gate: bool = False) -> dict:
 
 def write_sample_run(folder: Path, classes: int = 4, epochs: int = 30) -> Path:
     """Write the files of a finished run into a folder."""
-    from pretask.evaluation.accuracy import figures
+    from pretask.evaluation.accuracy import all_metrics
 
     folder.mkdir(parents=True, exist_ok=True)
     draw = random.Random(1)
@@ -117,7 +117,7 @@ def write_sample_run(folder: Path, classes: int = 4, epochs: int = 30) -> Path:
     labels = torch.arange(classes * 30) % classes
     logits = torch.randn(len(labels), classes)
     logits[torch.arange(len(labels)), labels] += 2.5 * math.log10(classes) + torch.rand(len(labels))
-    test = figures(Predictions(logits * 2, labels), torch.arange(1, classes + 1) * 3)
+    test = all_metrics(Predictions(logits * 2, labels), torch.arange(1, classes + 1) * 3)
     lines = [_epoch(draw, epoch, epochs) for epoch in range(1, epochs + 1)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "environment.json").write_text(json.dumps(ENVIRONMENT | {"command": "pretask train"}))

@@ -208,16 +208,19 @@ def test_the_workers_of_a_killed_study_stop_too(tmp_path: Path) -> None:
     assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)
 
 
+FIXMATCH = "fixmatch:unlabelled_ratio=2"
+
+
 def test_a_study_in_steps(tmp_path: Path) -> None:
     """FixMatch beside the baseline on the same labels: equal steps, and as many passes."""
-    asked = settings(tmp_path, epochs=100, steps=4, batch_size=10, unlabelled_ratio=2, eval_every=1000)
-    study = compare(asked, ("baseline", "fixmatch"), seeds=1, equal_compute=True)
+    asked = settings(tmp_path, epochs=100, steps=4, batch_size=10, eval_every=1000)
+    study = compare(asked, ("baseline", FIXMATCH), seeds=1, equal_compute=True)
     rows = {(row["budget"], row["method"]): row for row in study["rows"]}
-    assert rows["equal-steps", "baseline"]["length"] == rows["equal-steps", "fixmatch"]["length"] == 4
+    assert rows["equal-steps", "baseline"]["length"] == rows["equal-steps", FIXMATCH]["length"] == 4
     assert rows["equal-compute", "baseline"]["length"] == 20
-    assert rows["equal-steps", "fixmatch"]["cost"] == pytest.approx(5)
+    assert rows["equal-steps", FIXMATCH]["cost"] == pytest.approx(5)
     assert study["unit"] == "steps"
     assert all(run["at"][-1] in (4, 20) for run in study["curves"])
     folder = Path(study["folder"])
-    assert "| fixmatch | single | 4 |" in (folder / "table.md").read_text()
+    assert f"| {FIXMATCH} | single | 4 |" in (folder / "table.md").read_text()
     assert "Equal steps" in (folder / "report.html").read_text()

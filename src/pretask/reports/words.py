@@ -1,4 +1,4 @@
-"""How figures are written: units, signs, and a dash for what does not exist."""
+"""How numbers are written: units, signs, and a dash for what does not exist."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def number(value: Any, digits: int = 2) -> str:
 
 
 def metric(key: str, value: Any) -> str:
-    """Return an evaluator's figure: shares in per cent, counts whole, the rest with three decimals."""
+    """Return an evaluator's metric: shares in per cent, counts whole, the rest with three decimals."""
     if key in SHARES:
         return percent(value)
     if key == "n":
@@ -65,7 +65,7 @@ def percent(share: Any) -> str:
 
 
 def spread(key: str, figures: dict[str, Any] | None) -> str:
-    """Return "mean ± std" of an evaluator's figure over seeds; one seed has no spread."""
+    """Return "mean ± std" of an evaluator's metric over seeds; one seed has no spread."""
     if not figures:
         return NOTHING
     mean = metric(key, figures.get("mean"))
@@ -79,7 +79,7 @@ def points(share: float) -> str:
 
 
 def change(key: str, value: float) -> str:
-    """Return a difference in an evaluator's figure, with its sign, in the unit of `unit`."""
+    """Return a difference in an evaluator's metric, with its sign, in the unit of `unit`."""
     if key in SHARES:
         return points(value)
     written = number(value, 3)
@@ -87,12 +87,12 @@ def change(key: str, value: float) -> str:
 
 
 def unit(key: str) -> str:
-    """Return what differences in an evaluator's figure are counted in; nothing where it has no unit."""
+    """Return what differences in an evaluator's metric are counted in; nothing where it has no unit."""
     return "percentage points" if key in SHARES else "nats per image" if key == "loss" else ""
 
 
 def interval(difference: Mapping[str, Any], key: str = "top1") -> str:
-    """Return "[low, high]" of a difference in an evaluator's figure, or nothing where there is no interval."""
+    """Return "[low, high]" of a difference in an evaluator's metric, or nothing where there is no interval."""
     if not (known(difference.get("low")) and known(difference.get("high"))):
         return ""
     return f"[{change(key, difference['low'])}, {change(key, difference['high'])}]"

@@ -19,7 +19,7 @@ class Execution:
     jobs: int | None = None
     """trials at a time, each in its own process; one where not given, with ray as many as the cluster has room for"""
     cpus_per_trial: float | None = None
-    """processors of a trial, of which it has a thread for each; an even share of this machine, with ray one"""
+    """CPUs of a trial, of which it has a thread for each; an even share of this machine, with ray one"""
     gpus_per_trial: float | None = None
     """GPUs of a trial with ray; 0.5 lets two trials share one; one where not given and the cluster has any"""
     retries: int = 3

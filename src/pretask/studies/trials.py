@@ -112,6 +112,6 @@ def held(lock: Path, wait: bool = False) -> Iterator[None]:
 
 
 def _sign(descriptor: int) -> None:
-    """Write into a lock who holds it, for people, and for what `mtime` then tells: when a trial was begun."""
+    """Write into a lock who holds it, for people, and for what `mtime` then says: when a trial was begun."""
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{socket.gethostname()} {os.getpid()}\n".encode())
