@@ -63,7 +63,12 @@ def above(low: float) -> Range:
 
 
 def between(low: float, high: float, words: str | None = None) -> Range:
-    """Return the range from `low` to `high`, both included."""
+    """Return the range from `low` to `high`, both included.
+
+    Args:
+        low, high: its ends.
+        words: for errors and help, after "a number"; else made of the ends.
+    """
     return Range(lambda value: low <= value <= high, words or f"from {low:g} to {high:g}")
 
 

@@ -175,18 +175,19 @@ def test_every_value_is_told():
 
 
 OURS = {
-    "method baseline", "pre-training objective plain", "pretext hflip", "pretext vflip",
+    "method baseline", "pretext hflip", "pretext vflip",
     "method da-patch", "method ssfe-da", "method ssfe-dropout", "method ssfe-mt",  # controls
     "backbone family timm",
 }  # fmt: skip
 """Parts that are from no paper."""
-_KINDS = (METHODS, PRETEXTS, LOSSES, OBJECTIVES, BASES, FAMILIES)
+_KINDS = (METHODS, PRETEXTS, LOSSES, OBJECTIVES, BASES, FAMILIES, GATES)
 
 
 def named_parts() -> dict[str, Any]:
     """Return the functions or classes behind the names of methods, pretexts, losses, …"""
     found = {f"{kind.kind} {name}": kind.get(name) for kind in _KINDS for name in kind.names()}
-    found |= {f"gate {name}": gate for name, gate in GATES.items()}
+    for name in BASES.names():  # alone; the source is the base's
+        del found[f"{OBJECTIVES.kind} {name}"]
     instead = {Family: lambda family: family.build}
     found = {name: instead.get(type(part), lambda one: one)(part) for name, part in found.items()}
     return {name: type(part()) if name.startswith("pretext ") else part for name, part in found.items()}

@@ -172,7 +172,7 @@ class Method(Trainee):
         return Encoder(self.encoder.backbone, self.encoder.normalize)
 
     def images_per_step(self, batch_size: int) -> int:
-        """Return how many labelled images of a step make a batch of this size."""
+        """Return how many labelled images of a step make a batch of `batch_size`."""
         return batch_size
 
     def set_progress(self, fraction: float) -> None:
