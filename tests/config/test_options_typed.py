@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
 from command_line import CommandLine, parsed
 from pretask.config.files import to_full
-from pretask.config.sections import RunConfig
+from pretask.config.sections import PretrainConfig, RunConfig
 from pretask.losses import LOSSES
 from pretask.methods import GATES, METHODS
+from pretask.options import above
 
 
 @pytest.fixture
@@ -144,3 +146,37 @@ def test_a_wrong_flag_is_told_in_a_line(cli: CommandLine, tokens: list[str], wor
 def test_a_wrong_key_is_told_in_a_line(cli: CommandLine, text: str, words: str) -> None:
     Path("mine.yaml").write_text(text)
     cli("train", "--config", "mine.yaml").fault(words)
+
+
+def test_a_flag_that_takes_one_value_names_the_way_to_compare_several(cli: CommandLine) -> None:
+    for command, chosen in (("train", "--method"), ("compare", "--methods")):
+        words = "--gate takes one value, not 2 (frozen, learned): type one of them, or compare some by `pretask compare"
+        told = cli(command, chosen, "gssl", "--gate", "frozen", "learned").fault(words)
+        assert "--methods NAME:gate=frozen NAME:gate=learned`" in told
+    cli("train", "--lr", "0.1", "0.2").fault("--lr takes one value, not 2 (0.1, 0.2)")
+    assert "--gate" in cli.well("train", "--method", "gssl", "--gate", "frozen", "-h")
+
+
+def test_an_option_may_be_called_much_like_a_flag_of_every_run(monkeypatch) -> None:
+    class Momenta(METHODS.get("baseline")):
+        def __init__(self, parts, *, momentums: Annotated[float, above(0), "of two kinds"] = 1.0) -> None:
+            super().__init__(parts)
+
+    monkeypatch.setitem(METHODS._parts, "momenta", Momenta)
+    made = parsed(["train", "--method", "momenta", "--momentums", "2"]).arguments["settings"].build(RunConfig)
+    assert to_full(made)["momentums"] == 2.0
+
+
+def test_controls_of_pre_training_stand_among_its_methods() -> None:
+    tokens = [
+        "compare-pretraining",
+        "--methods",
+        "trimix:mixed=views",
+        "random",
+        "supervised",
+        "--hidden-size",
+        "16",
+    ]
+    called = parsed(tokens).arguments
+    assert called["methods"] == ("trimix:mixed=views", "random", "supervised")
+    assert to_full(called["settings"].build(PretrainConfig, called["methods"][:1]))["hidden_size"] == 16

@@ -35,11 +35,11 @@ _INSTEAD_OF = {
     "checkpoint_steps": "checkpoint_seconds",
 }
 _MISSPELT = 0.85
-"""From this similarity on to a flag of every run, a flag is taken for that one misspelt, not for one of a part."""
+"""From this similarity on to a flag of every run, a flag is taken for that one misspelt, where no part is chosen."""
 _HERE = {
     "__module__": __name__
 }  # classes of the standard library are values to cyclopts, not groups of flags
-_commands: dict[str, tuple[Any, type[Any]]] = {}
+_commands: dict[str, tuple[Any, type[Any], tuple[str, ...]]] = {}
 
 
 def section(title: str, order: int) -> Parameter:
@@ -85,11 +85,16 @@ class Settings:
         )
 
 
-def takes_settings(kind: type[Any]) -> Callable[[F], F]:
-    """Return a decorator for commands whose parameter `settings` takes the flags of a kind of configuration."""
+def takes_settings(kind: type[Any], controls: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Return a decorator for commands whose parameter `settings` takes the flags of a kind of configuration.
+
+    Args:
+        kind: of configuration.
+        controls: names that stand among a study's methods and are none.
+    """
 
     def note(command: F) -> F:
-        _commands[command.__name__.replace("_", "-")] = command, kind
+        _commands[command.__name__.replace("_", "-")] = command, kind, controls
         return command
 
     return note
@@ -105,7 +110,7 @@ def bind_settings(tokens: Sequence[str]) -> None:
     """
     if not tokens or tokens[0] not in _commands:
         return
-    command, kind = _commands[tokens[0]]
+    command, kind, _ = _commands[tokens[0]]
     defaults: dict[str, Any] = command.__kwdefaults__ or {}
     from pretask.config.files import not_chosen, section_keys
 
@@ -113,8 +118,9 @@ def bind_settings(tokens: Sequence[str]) -> None:
     always = section_keys(kind)
     known = {*always, "config", "recipe", "help", *defaults}
     strange = {name for name in typed if name not in known and name.removeprefix("no_") not in known}
-    strange = {name for name in strange if not get_close_matches(name, known, cutoff=_MISSPELT)}
     choices = {key for key, option in always.items() if option.named is not None} | {"methods"}
+    if not choices & set(typed):
+        strange = {name for name in strange if not get_close_matches(name, known, cutoff=_MISSPELT)}
     asks = "help" in typed or "-h" in tokens
     options: dict[str, Option] = {}
     pretexts = ""
@@ -202,7 +208,8 @@ def _options_of_parts(
     chosen |= {key: first[key].partition(":")[0] for key in named if key in first}
     chosen |= {key: values[0] for key, values in typed.items() if values and key not in always}
     variants = typed.get("methods") or (command.__kwdefaults__ or {}).get("methods", ())
-    choices = [{**chosen, **read_variant(kind, variant, chosen)} for variant in variants] or [chosen]
+    methods = [variant for variant in variants if variant not in _commands[name][2]]
+    choices = [{**chosen, **read_variant(kind, variant, chosen)} for variant in methods] or [chosen]
     options: dict[str, Option] = {}
     for choice in choices:
         for key, option in config_keys(kind, choice).items():

@@ -93,7 +93,7 @@ def table(
 
 
 @app.command
-@takes_settings(PretrainConfig)
+@takes_settings(PretrainConfig, controls=("random", "supervised"))
 def compare_pretraining(
     *,
     methods: tuple[str, ...] = ("simclr", "trimix", "random", "supervised"),
