@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from command_line import CommandLine, flags, picture, results_of
 from pretask import tasks
-from pretask.config.files import build_config, from_flat, load_any_config, save_config
+from pretask.config.files import build_config, from_flat, load_any_config, save_config, to_full
 from pretask.config.sections import PretrainConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages, load_data
 from pretask.errors import PretaskError
@@ -64,13 +64,14 @@ def test_what_a_run_leaves_behind(run: Path) -> None:
     assert encoder.embed(torch.rand(2, 1, 8, 8)).shape == (2, 64)
 
 
-def test_the_base_is_decided_at_the_start() -> None:
+def test_each_objective_has_the_base_that_it_declares() -> None:
     """Over byol self-consistency collapses; i-mix needs a base that predicts."""
     data = load_data("digits")
     for method, base in {"trimix": "simclr", "un-mix": "simclr", "i-mix": "byol", "vicreg": "vicreg"}.items():
         config = build_config(PretrainConfig, {**SMALL, "method": method})
         task = Pretraining(config, data)
-        assert task.decide(torch.device("cpu")).pretraining.base == base
+        task.decide(torch.device("cpu"))
+        assert to_full(task.config).get("base", method) == base
         assert task.build().base_name == base
 
 
@@ -192,7 +193,7 @@ def test_an_answer_needs_a_class_head(run: Path, pretask: CommandLine, tmp_path:
         ({"selection": "validation"}, ("labels", "--selection last")),
         ({"method": "sla"}, ("unknown pre-training method 'sla'",)),
         ({"strength": "smal"}, ("did you mean 'small'",)),
-        ({"hidden_size": 0}, ("hidden_size", "1 or more")),
+        ({"hidden_size": 0}, ("hidden_size = 0", "--hidden-size", "2 or more")),
         ({"mix_alpha": 0}, ("mix_alpha", "above 0")),
         ({"backbon": "resnet8"}, ("--backbon",)),
     ],
