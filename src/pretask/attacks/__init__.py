@@ -1,6 +1,6 @@
 """Adversarial attacks: pure functions on a model of images in [0, 1], for training and for evaluation."""
 
-from pretask.attacks.ascent import Model, attacked, evaluation_mode, fgsm, in_255ths, pgd
+from pretask.attacks.ascent import Model, attacked, fgsm, in_255ths, pgd
 from pretask.attacks.balls import Randomness
 from pretask.attacks.presets import ATTACKS, Attack, attack_names, create_attack
 
@@ -12,7 +12,6 @@ __all__ = [
     "attack_names",
     "attacked",
     "create_attack",
-    "evaluation_mode",
     "fgsm",
     "in_255ths",
     "pgd",

@@ -18,6 +18,7 @@ Entry = tuple[str, Any] | tuple[str, Any, str]
 """A label and its value: a text, a number, or a number and its unit, of which "%" stands for a share in [0, 1] that is
 printed as per cent. An entry whose value is None is left out."""
 Headline = Sequence[Entry]
+"""What is printed of an evaluator's findings: (label, value) or (label, value, unit) each, see `Entry`."""
 
 
 class Evaluator(Protocol):
@@ -44,7 +45,7 @@ class Evaluator(Protocol):
         ...
 
     def headline(self, found: Mapping[str, Any]) -> Headline:
-        """Return what is printed of findings: by default every number, those within by their path."""
+        """Return what is printed of `found`, the findings: by default every number, those within by their path."""
         return list(numbers(found))
 
 

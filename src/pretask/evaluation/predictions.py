@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pretask.attacks import evaluation_mode
+from pretask.attacks.ascent import evaluation_mode
 from pretask.data.loaders.loader import create_loader
 from pretask.errors import PretaskError
 from pretask.evaluation.base import Evaluator

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pretask.attacks import evaluation_mode
+from pretask.attacks.ascent import evaluation_mode
 from pretask.backbones import Backbone
 from pretask.backbones.facts import output_shapes
 from pretask.errors import PretaskError, import_extra
