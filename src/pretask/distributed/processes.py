@@ -101,7 +101,7 @@ class GlobalBatchNorm(_BatchNorm):
 def share_batch_statistics(module: nn.Module, device: torch.device) -> nn.Module:
     """Replace every batch normalisation of features or maps by one over all ranks; names of weights stay."""
     if device.type == "cuda":
-        from timm.layers.norm_act import convert_sync_batchnorm  # also knows timm's fused layers
+        from timm.layers import convert_sync_batchnorm  # also knows timm's fused layers
 
         converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted

@@ -13,7 +13,7 @@ from pretask.config.sections import OptimConfig
 from pretask.errors import PretaskError
 
 if TYPE_CHECKING:
-    from timm.utils.model_ema import ModelEmaV3
+    from timm.utils import ModelEmaV3
 
 
 def make_optimizer(method: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
@@ -32,8 +32,7 @@ def make_optimizer(method: nn.Module, config: OptimConfig) -> torch.optim.Optimi
             weight_decay=config.weight_decay,
             fused=fused,
         )
-    from timm.optim._param_groups import param_groups_weight_decay  # importing timm takes seconds
-    from timm.optim.lars import Lars
+    from timm.optim import Lars, param_groups_weight_decay  # importing timm takes seconds
 
     groups = param_groups_weight_decay(method, config.weight_decay)
     if config.optimizer == "adamw":
@@ -102,6 +101,6 @@ def make_average(method: nn.Module, decay: float, foreach: bool = True) -> Model
         raise PretaskError(f"an average with decay {decay} is not possible: type --ema 0.999, or 0 for none")
     if decay == 0:
         return None
-    from timm.utils.model_ema import ModelEmaV3
+    from timm.utils import ModelEmaV3
 
     return ModelEmaV3(method, decay=decay, use_warmup=True, foreach=foreach)

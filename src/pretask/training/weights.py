@@ -24,7 +24,7 @@ from pretask.training.checkpoint import load_optimizer_state
 from pretask.training.optim import make_average, make_optimizer
 
 if TYPE_CHECKING:
-    from timm.utils.model_ema import ModelEmaV3
+    from timm.utils import ModelEmaV3
 
 T = TypeVar("T", bound=Trainee)
 
