@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,7 @@ def test_jobs_share_the_threads_of_the_processor() -> None:
 
 
 def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr("pretask.studies.executors.ray_cluster.import_module", absent)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"pip install 'pretask\[ray\]'"):
         create_executor(Execution(executor="ray"), "cpu")
 
