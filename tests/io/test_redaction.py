@@ -59,9 +59,9 @@ def test_a_study_with_a_run_that_fails(pretask, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": HUB}, "name in the configuration holds a password or token"),
+        ({"name": HUB}, "name in the flags holds a password or token"),
         ({"data": f"hf:me/cats?token={HUB}"}, ""),
-        ({"data": f"https://me:{SHORT}@host/cats"}, "***@host/cats"),
+        ({"data": f"https://me:{SHORT}@host/cats"}, "data in the flags holds a password or token"),
     ],
     ids=["name", "query", "address"],
 )

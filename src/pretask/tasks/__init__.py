@@ -116,7 +116,7 @@ def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]
 
 
 def task_of(config: AnyConfig) -> type[Task[Any, Any, Any]]:
-    """Return the kind of task that a configuration is for."""
+    """Return the kind of task that `config` is for."""
     return _TASKS[config.kind]
 
 

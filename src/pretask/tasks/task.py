@@ -141,7 +141,7 @@ class Task(ABC, Generic[C, D, T]):
         return resolve_backbone_name(asked.backbone, self.images.image_size)
 
     def images_per_step(self, trainee: T) -> int:
-        """Return how many labelled images a process takes in a step."""
+        """Return how many labelled images a process takes in a step of the trainee."""
         return self.config.optim.batch_size
 
     def loader(self, trainee: T, rank: int = 0, world_size: int = 1) -> Loader:
@@ -191,7 +191,7 @@ class Task(ABC, Generic[C, D, T]):
 
     @abstractmethod
     def describe(self, trainee: T) -> str:
-        """Return what is trained and how, for the header."""
+        """Return what the trainee is and how it learns, for the header."""
 
     @property
     def changes(self) -> str:
@@ -199,19 +199,19 @@ class Task(ABC, Generic[C, D, T]):
         return f", augmentation {self.config.data.augment}"
 
     def notes(self, trainee: T) -> Sequence[str]:
-        """Return what a person should know of what is trained, in lines for the header."""
+        """Return what a person should know of the trainee, in lines for the header."""
         return ()
 
     def warnings(self, trainee: T, steps: int) -> Sequence[str]:
-        """Return what may go wrong in a training of `steps` steps per epoch, in lines; empty ones are left out."""
+        """Return what may go wrong with the trainee in `steps` steps per epoch, in lines; empty ones are left out."""
         return ()
 
     def unshardable(self, trainee: T) -> str:
-        """Return why this kind cannot share out the weights of what is trained, with the way out; "" where it can."""
+        """Return why this kind cannot share out the weights of the trainee, with the way out; "" where it can."""
         return ""
 
     def passes(self, trainee: T) -> float:
-        """Return what an image costs over a whole training, in forward and backward passes at full size."""
+        """Return what an image costs the trainee over a whole training, in forward and backward passes at full size."""
         return trainee.passes_per_image
 
     def preparation(self) -> Prepare[T] | None:
