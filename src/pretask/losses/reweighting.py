@@ -13,10 +13,6 @@ from pretask.options import BELOW_ONE, SHARE, checking, one_of
 
 ClassWeights = Literal["none", "inverse", "effective"]
 """How classes are weighted: all alike, by the inverse of their counts, or of their effective numbers."""
-WeightsOption = Annotated[
-    ClassWeights,
-    "by class sizes, or effective numbers",
-]
 EffectiveBeta = Annotated[float, BELOW_ONE, "beta of the effective number"]
 
 
