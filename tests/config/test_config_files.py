@@ -171,3 +171,12 @@ def test_merge_for_resume() -> None:
         PretaskError, match=r"runs/x was started with backbone = resnet20, now backbone = resnet32"
     ):
         merge_for_resume(override(asked, backbone="resnet32"), saved, Path("runs/x"))
+
+
+def test_a_secret_is_refused_where_a_setting_is_replaced_too() -> None:
+    address = "https://me:hunter2@host/cats"
+    with pytest.raises(PretaskError, match="data in the configuration holds a password or token") as caught:
+        override(RunConfig(), data=address)
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(PretaskError, match="data in the configuration holds a password or token"):
+        from_flat({"data": address})

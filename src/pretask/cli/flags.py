@@ -36,9 +36,8 @@ _INSTEAD_OF = {
 }
 _MISSPELT = 0.85
 """From this similarity on to a flag of every run, a flag is taken for that one misspelt, where no part is chosen."""
-_HERE = {
-    "__module__": __name__
-}  # classes of the standard library are values to cyclopts, not groups of flags
+# To cyclopts, classes of the standard library's modules are values, not groups of flags.
+_HERE = {"__module__": __name__}
 _commands: dict[str, tuple[Any, type[Any], tuple[str, ...]]] = {}
 
 

@@ -118,8 +118,7 @@ def build_config(
             raise unknown_key(kind, str(key), known, source)
         if value is None and key not in section_keys(kind) and not known[key].takes_none:
             continue  # an option of a part that is left to the part
-        checked[key] = known[key].read(value, f" in {source}")
-        _refuse_secret(key, checked[key], source)
+        checked[key] = _read(known[key], value, source)
     return _assembled(kind, checked)
 
 
@@ -139,7 +138,7 @@ def override(config: C, **values: Any) -> C:
     for key, value in given.items():
         if key not in known:
             raise unknown_key(kind, key, known, "the configuration")
-        flat[key] = known[key].read(value)
+        flat[key] = _read(known[key], value, "the configuration")
     return _assembled(kind, flat)
 
 
@@ -313,11 +312,17 @@ def _all_parts(kind: type[Any]) -> list[tuple[Registry[Any], str]]:
     return found
 
 
-def _refuse_secret(key: str, value: Any, source: str) -> None:
-    """Settings are written down, passwords and tokens are not."""
-    for text in value if isinstance(value, tuple) else (value,):
+def _read(option: Option, value: Any, source: str) -> Any:
+    """Return a value as its option's type; settings are written down, passwords and tokens are not.
+
+    Raises:
+        PretaskError: see `Option.read`; a value that holds a secret.
+    """
+    read = option.read(value, f" in {source}")
+    for text in read if isinstance(read, tuple) else (read,):
         if isinstance(text, str) and without_known_secrets(text) != text:
             raise PretaskError(
-                f"{key} in {source} holds a password or token, and settings are written down: "
+                f"{option.name} in {source} holds a password or token, and settings are written down: "
                 "take it out; for the Hugging Face Hub type `hf auth login`"
             )
+    return read
