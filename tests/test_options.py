@@ -19,22 +19,11 @@ from pretask.evaluation import EVALUATORS
 from pretask.losses import LOSSES, create_loss
 from pretask.methods import GATES, METHODS, MethodParts, create_gate, create_method
 from pretask.methods.episodic import HEADS
-from pretask.options import (
-    DECIDED,
-    Option,
-    above,
-    at_least,
-    between,
-    checking,
-    default_options,
-    options_of,
-    read_spec,
-    spell_out,
-    write_spec,
-)
+from pretask.options import DECIDED, Option, above, at_least, between, checking, options_of
 from pretask.pretexts import PRETEXTS, create_pretext
 from pretask.pretraining import BASES, OBJECTIVES
 from pretask.registry import Registry
+from pretask.specs import default_options, read_spec, spell_out, write_spec
 from pretask.studies.plan import parse_variants
 
 REGISTRIES: tuple[Registry[Any], ...] = (

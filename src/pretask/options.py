@@ -16,7 +16,7 @@ import math
 import reprlib
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import (
@@ -164,7 +164,7 @@ class Option:
             if accepted:
                 if (allowed := self.refusal(converted)) is not None:
                     raise PretaskError(
-                        f"{self.name} = {_short(value)} is not possible: type {self.flag} with {allowed}"
+                        f"{self.name} = {short(value)} is not possible: type {self.flag} with {allowed}"
                     )
                 return converted
         allowed = " or ".join(_describe(choice) for choice in _choices(self.hint))
@@ -190,7 +190,7 @@ class Option:
                 if refused is None:
                     return value
                 allowed = refused
-        raise PretaskError(f"{self.name}={_short(text)} of {of} is not allowed: give {allowed}")
+        raise PretaskError(f"{self.name}={short(text)} of {of} is not allowed: give {allowed}")
 
     def refusal(self, value: Any) -> str | None:
         """Return which numbers are allowed where the value holds one that is not, else None."""
@@ -244,7 +244,7 @@ def checking(part: T) -> T:
         given = {**signature.bind_partial(*arguments, **named).arguments, **named}
         for name, option in options.items():
             if name in given and (allowed := option.refusal(given[name])) is not None:
-                raise PretaskError(f"{name} = {_short(given[name])} is not possible: give {allowed}")
+                raise PretaskError(f"{name} = {short(given[name])} is not possible: give {allowed}")
         return function(*arguments, **named)
 
     if isinstance(part, type):
@@ -260,114 +260,6 @@ def section_options(section: type[Any]) -> dict[str, Option]:
     return {option.name: option for option in made if option is not None}
 
 
-def read_spec(
-    text: str,
-    options_at: Callable[[str], Mapping[str, Option]],
-    kind: str,
-    beside: Mapping[str, Any] | None = None,
-) -> tuple[str, dict[str, Any]]:
-    """Read "NAME:key=value:key=value".
-
-    A key belongs to the innermost part that has it: in "ssfe:pretexts=discard:groups=8:lr=0.1" the groups are the
-    pretext's, the rate is not. Lists are parted by commas. Options of a part that is named by a single value stand
-    beside it in the result, those of a list of parts stay in their specs.
-
-    Args:
-        text: the spec.
-        options_at: from the name to the options that may be set.
-        kind: what the spec names, for errors.
-        beside: values of options that the spec may leave out; parts that they name have options of their own.
-
-    Raises:
-        PretaskError: an unknown name or option, one given twice or without a value, a value that is not allowed.
-    """
-    name, *written = text.split(":")
-    what, known = f"{kind} {name}", options_at(name)
-    if written and not known:
-        raise PretaskError(
-            f"{kind} '{name}' has no options: type {name} without ':{_short(':'.join(written))}'"
-        )
-    values: dict[str, Any] = {}
-    strange = _take(written, known, values, what)
-    if strange:  # options of a part that is named further on, beside the spec or by default
-        named = {**(beside or {}), **values}
-        nested: dict[str, Option] = {}
-        for option in known.values():
-            if option.named is not None and not option.several:
-                chosen = named.get(option.name, option.default)
-                nested |= option.named.find().all_options(chosen, named)
-        for word in _take(strange, nested, values, what):
-            raise unknown_name(f"option of {what}", _key(word), {**nested, **known})
-    return name, values
-
-
-def _take(
-    written: Sequence[str], known: Mapping[str, Option], values: dict[str, Any], what: str
-) -> list[str]:
-    """Read those of the words "key=value" that are options into `values`; return the others."""
-    words, strange = list(written), []
-    while words:
-        word = words.pop(0)
-        key, (_, equals, value) = _key(word), word.partition("=")
-        if key not in known:
-            strange.append(word)
-            continue
-        if key in values:
-            raise PretaskError(f"option '{key}' of {what} is given twice: keep one of them")
-        option = known[key]
-        if not equals:
-            example = f"{what.rpartition(' ')[2]}:{key}={option.written(option.default)}"
-            raise PretaskError(f"option '{key}' of {what} has no value: type {example}, for example")
-        if option.named is None:
-            values[key] = option.parse(value, what)
-            continue
-        registry = option.named.find()
-        spec = _whole_spec(value, words, registry, option.several)
-        if option.several:
-            values[key] = option.parse(spec, what)
-        else:
-            values[key], own = registry.read(spec)
-            values.update(own)
-    return strange
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].replace("-", "_")
-
-
-def spell_out(known: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with options that stand beside the name of a part, as in "gssl:gate=frozen", as values too.
-
-    Raises:
-        PretaskError: see `read_spec`; or such an option is a value already, and another.
-    """
-    spelled = dict(values)
-    for key, value in values.items():
-        option = known.get(key)
-        if option is None or option.named is None or option.several:
-            continue
-        if isinstance(value, str) and ":" in value:
-            spelled[key], own = option.named.find().read(value)
-            for name, written in own.items():
-                if values.get(name, written) not in (None, written):
-                    raise PretaskError(
-                        f"{name} is given twice, as {_short(written)} in {key} = {_short(value)} and as "
-                        f"{_short(values[name])}: keep one of them"
-                    )
-            spelled.update(own)
-    return spelled
-
-
-def write_spec(name: str, options: Mapping[str, Option], values: Mapping[str, Any]) -> str:
-    """Return "NAME:key=value" with those of `values` that are options and differ from the defaults."""
-    told = [
-        f"{key}={option.written(values[key])}"
-        for key, option in options.items()
-        if key in values and values[key] != option.default
-    ]
-    return ":".join([name, *told])
-
-
 def one_of(what: str, value: str, allowed: Any) -> str:
     """Return a value that is among those of a Literal type.
 
@@ -377,11 +269,6 @@ def one_of(what: str, value: str, allowed: Any) -> str:
     if value not in get_args(allowed):
         raise unknown_name(what, value, get_args(allowed))
     return value
-
-
-def default_options(options: Mapping[str, Option]) -> str:
-    """Return all options at their defaults, as a spec has them: ":grid=2:position=no"."""
-    return "".join(f":{key}={option.written(option.default)}" for key, option in options.items())
 
 
 def _declared(function: Callable[..., Any]) -> dict[str, Option]:
@@ -418,18 +305,6 @@ def _option(name: str, annotation: Any, default: Any) -> Option | None:
         next((note for note in notes if isinstance(note, Named)), None),
         tuple(note for note in notes if isinstance(note, Mark)),
     )
-
-
-def _whole_spec(start: str, following: list[str], registry: Any, several: bool) -> str:
-    """Return a spec that begins with `start`, with those of the `following` words taken that belong to it."""
-    whole = start
-    while following:
-        innermost = whole.rpartition(",")[2] if several else whole
-        name = innermost.partition(":")[0]
-        if _key(following[0]) not in registry.options(name):
-            break
-        whole = f"{whole}:{following.pop(0)}"
-    return whole
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
@@ -516,7 +391,8 @@ def _shown(value: Any, show: Callable[[Any], str] = _bounded.repr) -> str:
         return "…"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Return a value as errors show it: a long one by its beginning and its length."""
     text = _shown(value, str)
     return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} characters)"
 

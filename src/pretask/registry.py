@@ -9,7 +9,8 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from pretask.errors import unknown_name
-from pretask.options import Option, checking, options_of, read_spec, spell_out, write_spec
+from pretask.options import Option, checking, options_of
+from pretask.specs import read_spec, spell_out, write_spec
 
 T = TypeVar("T")
 

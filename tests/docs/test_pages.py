@@ -17,8 +17,9 @@ from pretask.backbones import FAMILIES
 from pretask.config import sections as config
 from pretask.config.files import from_flat, section_keys, sections
 from pretask.evaluation.run import evaluate_run
-from pretask.options import FREE, default_options
+from pretask.options import FREE
 from pretask.pretexts import PRETEXTS
+from pretask.specs import default_options
 
 README = ROOT / "README.md"
 WITH_README = [*PAGES, README, ROOT / "CONTRIBUTING.md"]

@@ -10,8 +10,8 @@ from torch import nn
 from pretask.errors import PretaskError
 from pretask.pretraining import create_objective, trimix
 from pretask.pretraining.embedding import Embedding, distance
-from pretask.pretraining.mixing import Shares, draw_shares
-from pretask.pretraining.trimix import consistency_loss, partners, weighted_extraction
+from pretask.pretraining.mixing import Shares, draw_shares, weighted_extraction
+from pretask.pretraining.trimix import consistency_loss, partners
 
 B, D = 6, 5
 
@@ -205,7 +205,7 @@ def test_forward_passes_are_as_many_as_are_counted() -> None:
 def test_controls_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     order = torch.arange(8).roll(3)
     fixed = Shares(torch.full((8, 1), 0.6, dtype=torch.float64), order)
-    monkeypatch.setattr("pretask.pretraining.mixed_controls.draw_shares", lambda *_, **__: fixed)
+    monkeypatch.setattr("pretask.pretraining.mixing.draw_shares", lambda *_, **__: fixed)
     x1, x2 = images(), images().flip(3)
     control = make("un-mix", target="online", base="simsiam")
     parts, _ = control.objective(x1, x2)

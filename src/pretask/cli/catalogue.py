@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pretask.config.recipes import recipe_names, recipe_text
-from pretask.options import Option, default_options
+from pretask.options import Option
+from pretask.specs import default_options
 
 if TYPE_CHECKING:
     from pretask.registry import Registry

@@ -69,7 +69,7 @@ class Settings:
             PretaskError: see `build_config`.
         """
         from pretask.config.files import build_config, read_variant, section_keys
-        from pretask.options import spell_out
+        from pretask.specs import spell_out
 
         given: dict[str, Any] = {}
         for field in dataclasses.fields(self):
@@ -220,8 +220,8 @@ def _options_of_parts(
 def _pretexts_line(kind: type[Any], choice: Mapping[str, Any], typed: Sequence[str]) -> str:
     """Return the pretexts that are at work with all their options, as "discard:groups=4:grouping=contiguous"."""
     from pretask.methods import METHODS
-    from pretask.options import default_options
     from pretask.pretexts import PRETEXTS
+    from pretask.specs import default_options
 
     own = METHODS.get(choice.get("method", "sla")).default_pretexts if kind is RunConfig else ()
     names = [spec.partition(":")[0] for spec in typed or choice.get("pretexts") or own]

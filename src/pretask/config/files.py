@@ -15,8 +15,9 @@ from pretask.errors import PretaskError, unknown_name
 from pretask.io.documents import read_yaml
 from pretask.io.files import write_atomically
 from pretask.io.redaction import without_known_secrets
-from pretask.options import DECIDED, FREE, Option, read_spec, section_options, spell_out
+from pretask.options import DECIDED, FREE, Option, section_options
 from pretask.registry import Registry
+from pretask.specs import key_of, read_spec, spell_out
 
 KIND = "kind"
 """The key of a file that says what it configures."""
@@ -243,7 +244,7 @@ def read_variant(kind: type[Any], text: str, beside: Mapping[str, Any]) -> dict[
     def options_at(name: str) -> dict[str, Option]:
         return {**own, **registry.find().options(name)}
 
-    words = {word.partition("=")[0].replace("-", "_") for word in text.split(":")[1:]}
+    words = {key_of(word) for word in text.split(":")[1:]}
     for key in sorted(words & set(always) - set(own)):
         raise PretaskError(
             f"'{text}' has {key} of its own, which a study gives to all alike: type {always[key].flag} for all of it"

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from pretask.errors import PretaskError
-from pretask.options import at_least, between, one_of, options_of, write_spec
+from pretask.options import at_least, between, one_of, options_of
 from pretask.pretexts.base import Domain, Pretext, memory_format_of
 from pretask.pretexts.factory import PRETEXTS
+from pretask.specs import write_spec
 
 Grouping = Literal["contiguous", "strided", "random"]
 Fill = Literal["zero", "rescale", "mean"]

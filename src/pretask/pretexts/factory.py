@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pretask.errors import PretaskError
-from pretask.options import Option, write_spec
+from pretask.options import Option
 from pretask.pretexts.base import Pretext
 from pretask.pretexts.products import product
 from pretask.registry import Registry
+from pretask.specs import write_spec
 
 
 class PretextRegistry(Registry[Callable[..., Pretext]]):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from pretask.errors import PretaskError
-from pretask.options import options_of, write_spec
+from pretask.options import options_of
 from pretask.pretexts.base import Pretext, repeat_samples
 from pretask.pretexts.place import Place, Places
+from pretask.specs import write_spec
 
 
 class PatchPretext(Pretext):

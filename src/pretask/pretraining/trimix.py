@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pretask.errors import PretaskError
 from pretask.options import at_least
 from pretask.pretraining.embedding import Embedding, distance, moments
-from pretask.pretraining.mixing import Alpha, PerSample, Shares, draw_shares
+from pretask.pretraining.mixing import Alpha, PerSample, Shares, draw_shares, weighted_extraction
 from pretask.pretraining.objective import OBJECTIVES, Objective, ObjectiveParts
 
 Mixed = Literal["images", "views", "latent"]
@@ -141,13 +141,6 @@ def partners(
     if mixed == "views":
         return (t1, t2), (t2, t1)
     return (t1, t1[order]), (t2, t2[order])
-
-
-def weighted_extraction(predicted: Tensor, targets: tuple[Tensor, Tensor], shares: Shares) -> Tensor:
-    """Return the mean of λ·D(q(zv), t) + (1−λ)·D(q(zv), t[π])."""
-    share = shares.share.squeeze(1).to(predicted.dtype)
-    own, other = (distance(predicted, target) for target in targets)
-    return (share * own + (1 - share) * other).mean()
 
 
 def consistency_loss(virtual: Tensor, targets: tuple[Tensor, Tensor], shares: Shares, kind: str) -> Tensor:
