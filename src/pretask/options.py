@@ -103,6 +103,28 @@ class Mark:
 
 DECIDED = Mark("may be left open; the first start of a run decides it")
 FREE = Mark("does not change what a run computes, so that a resumed run may have another")
+OPEN: Any = None
+"""The default of a `DECIDED` option that a run chooses from its data; typed and written as "auto"."""
+_AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was chosen where a setting was left open.
+
+    Attributes:
+        key: of the setting.
+        value: that it has.
+        reason: why, in a few words.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+    def line(self) -> str:
+        """Return it as headers print it: "image size 96: …"."""
+        return f"{self.key.replace('_', ' ')} {_write(self.value)}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -138,9 +160,14 @@ class Option:
         return get_origin(self.hint) is tuple
 
     @property
+    def open(self) -> bool:
+        """Whether a run chooses its value where none is given; "auto" is one of its values."""
+        return DECIDED in self.marks and self.default is None
+
+    @property
     def takes_none(self) -> bool:
         """Whether None is one of its values."""
-        return type(None) in _choices(self.hint)
+        return self.open or type(None) in _choices(self.hint)
 
     def words(self) -> str:
         """Return what its values are: "a number above 0", "one of mean, sum"."""
@@ -159,6 +186,8 @@ class Option:
         Raises:
             PretaskError: a value of another type, or a number out of range.
         """
+        if self.open and value in (None, _AUTO):
+            return None
         for choice in _choices(self.hint):
             accepted, converted = _convert(value, choice)
             if accepted:
@@ -180,6 +209,8 @@ class Option:
         Raises:
             PretaskError: a text that is no value of the option, or a number out of range.
         """
+        if self.open and text == _AUTO:
+            return None
         allowed = _listed([_words(choice) for choice in _choices(self.hint) if choice is not type(None)])
         for choice in sorted(
             _choices(self.hint), key=lambda choice: choice is not type(None)
@@ -203,6 +234,8 @@ class Option:
 
     def written(self, value: Any) -> str:
         """Return a value as a spec has it; `parse` reads it again."""
+        if self.open and value is None:
+            return _AUTO
         return ",".join(map(_write, value)) if isinstance(value, tuple) else _write(value)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -160,10 +161,16 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: cyclopts.Ar
     """Refuse 1.5 where a whole number is needed; cyclopts would round it."""
     for argument in arguments:
         for token in argument.tokens:
-            if argument.hint in (int, int | None) and "." in token.value:
+            if _whole(argument.hint) and "." in token.value:
                 raise PretaskError(
                     f"{argument.name} {token.value} is not a whole number: type one without a point"
                 )
+
+
+def _whole(hint: Any) -> bool:
+    """Whether a flag's only numbers are whole."""
+    choices = (hint, *get_args(hint))
+    return int in choices and float not in choices
 
 
 def _refuse_several(known: Mapping[str, Option], typed: Mapping[str, list[str]]) -> None:
@@ -262,10 +269,10 @@ def _flags(kind: type[Any], options: Mapping[str, Option], pretexts: str) -> typ
         if pretexts and "pretexts" in made:
             words = f"{made['pretexts'].help}; here {pretexts}"
             made["pretexts"] = dataclasses.replace(made["pretexts"], help=words)
-        rows = [(o.name, Annotated[o.hint, _shown(o)], o.default) for o in made.values()]
+        rows = [(o.name, Annotated[_typed_as(o), _shown(o)], o.default) for o in made.values()]
         groups.append(_group(name, _TITLES[name], 2 * order, rows))
     if options:
-        rows = [(o.name, Annotated[o.hint | None, _shown(o)], None) for o in options.values()]
+        rows = [(o.name, Annotated[_typed_as(o) | None, _shown(o)], None) for o in options.values()]
         groups.append(_group("options", "Options of the parts chosen", 5, rows))
     flags: type[Settings] = dataclasses.make_dataclass(
         f"{kind.__name__}Flags", groups, bases=(Settings,), frozen=True, namespace=_HERE
@@ -278,11 +285,22 @@ def _group(name: str, title: str, order: int, rows: Sequence[tuple[str, Any, Any
     return name, Annotated[cls, section(title, order)], dataclasses.field(default_factory=cls)
 
 
+def _typed_as(option: Option) -> Any:
+    """Return the type of an option's flag, for cyclopts."""
+    return option.hint | None if option.open else option.hint
+
+
 def _shown(option: Option) -> Parameter:
     """Return what help shows of an option: a line, its choices, its default in brackets."""
     words = option.help
     if get_origin(option.hint) is Literal:
         words += f": {', '.join(get_args(option.hint))}"
-    if option.default not in (None, (), False):
+    if option.open or option.default not in (None, (), False):
         words += f" [{option.written(option.default)}]"
-    return Parameter(help=words, show_default=False, show_choices=False)
+    read = partial(_read_open, option) if option.open else None
+    return Parameter(help=words, show_default=False, show_choices=False, converter=read)
+
+
+def _read_open(option: Option, _type: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Return the value of a flag that may be "auto"."""
+    return option.parse(tokens[0].value, "the flags")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pretask.options import BELOW_ONE, DECIDED, FREE, SHARE, Named, Range, above, at_least, between
+from pretask.options import BELOW_ONE, DECIDED, FREE, OPEN, SHARE, Named, Range, above, at_least, between
 
 SEED = between(0, 2**63 - 1, "from 0 to 2^63 - 1")
 ABOVE_0_TO_1 = Range(lambda value: 0 < value <= 1, "above 0 and at most 1")
@@ -26,12 +26,18 @@ class DataConfig:
 
     data: Annotated[str, "name, folder, parquet, .npz, hf:… (pretask list data)"] = "digits"
     data_root: Annotated[str, FREE, "folder where named data sets are kept"] = "data"
-    image_size: Annotated[int | None, at_least(1), "side to which images are resized, in pixels"] = None
+    image_size: Annotated[int | None, at_least(1), DECIDED, "side to which images are resized, in pixels"] = (
+        OPEN
+    )
     channels: Annotated[
-        int | None, Range(lambda value: value in (1, 3), "1 or 3"), "1 or 3: convert the images"
-    ] = None
+        int | None, Range(lambda value: value in (1, 3), "1 or 3"), DECIDED, "1 or 3: convert the images"
+    ] = OPEN
     skip_bad: Annotated[bool, "skip and count images that cannot be read"] = False
     validation: Annotated[float, at_least(0), "held out for selection, a fraction or a count"] = 0.1
+    learn_from: Annotated[Literal["train", "all"], "all: validation images too; nothing is selected by"] = (
+        "train"
+    )
+    test: Annotated[bool, "judge by the test images at the end"] = True
     per_class: Annotated[int | None, at_least(1), "train on this many images of each class"] = None
     label_fraction: Annotated[float | None, ABOVE_0_TO_1, "train on this fraction of each class"] = None
     imbalance: Annotated[float | None, at_least(1), "long tail: largest class to smallest, as a ratio"] = None
@@ -102,6 +108,18 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class LabelledOptimConfig(OptimConfig):
+    """How the network is trained with labels; what is left open follows from the data and the start."""
+
+    epochs: Annotated[int, at_least(1), DECIDED, "passes over the training images"] = OPEN
+    batch_size: Annotated[int, at_least(1), DECIDED, "images in a step, on each process"] = OPEN
+    accumulate: Annotated[int, at_least(1), DECIDED, "pieces of a step's batch, to need less memory"] = OPEN
+    optimizer: Annotated[Literal["sgd", "adamw", "lars"], DECIDED, "lars is for large batches"] = OPEN
+    lr: Annotated[float, above(0), DECIDED, "highest learning rate"] = OPEN
+    weight_decay: Annotated[float, at_least(0), DECIDED, "not on biases with adamw, lars"] = OPEN
+
+
+@dataclass(frozen=True)
 class SessionConfig:
     """Where a run goes, on what it runs, what it keeps."""
 
@@ -119,6 +137,9 @@ class SessionConfig:
     sync_batch_norm: Annotated[bool, "statistics over all processes"] = True
     shard_weights: Annotated[bool, "among processes (FSDP)"] = False
     threads: Annotated[int | None, at_least(1), FREE, "threads on the CPU"] = None
+    max_seconds: Annotated[
+        float | None, above(0), "end the training by then, its learning rate falling in time"
+    ] = None
     eval_every: Annotated[int, at_least(1), "epochs between validations"] = 1
     selection: Annotated[Selection, "by what weights are kept"] = "validation"
     checkpoint_seconds: Annotated[float, at_least(0), FREE, "between checkpoints"] = 60.0
@@ -150,7 +171,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
+    optim: LabelledOptimConfig = field(default_factory=LabelledOptimConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
     options: Mapping[str, Any] = field(default_factory=dict)
 

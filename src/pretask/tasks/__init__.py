@@ -24,7 +24,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def train(config: RunConfig, data: ImageData | None = None, console: Console | None = None) -> dict[str, Any]:
+def train(
+    config: RunConfig, data: ImageData | None = None, console: Console | None = None, report: bool = True
+) -> dict[str, Any]:
     """Train one model, or go on with a run that was stopped, and return its results.
 
     A run folder that has its results is read, not trained again.
@@ -33,6 +35,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
         config: the run; what it leaves open is decided and saved.
         data: in place of what `config.data.data` names; the configuration's splits are applied to it.
         console: where header and progress are printed; nothing is printed without one.
+        report: whether to write `report.html`.
 
     Returns:
         the content of `results.json`, with "folder" and "kind".
@@ -41,7 +44,7 @@ def train(config: RunConfig, data: ImageData | None = None, console: Console | N
         PretaskError: see section "faults" of the documentation; nothing that was saved is lost.
         Interrupted: the user stopped the run.
     """
-    return run_task(Supervised, config, data, console)
+    return run_task(Supervised, config, data, console, report)
 
 
 def pretrain(

@@ -27,7 +27,11 @@ from pretask.training.weights import T, check_sharding
 
 
 def run_task(
-    kind: type[Task[C, D, T]], config: C, data: D | None = None, console: Console | None = None
+    kind: type[Task[C, D, T]],
+    config: C,
+    data: D | None = None,
+    console: Console | None = None,
+    report: bool = True,
 ) -> dict[str, Any]:
     """Train, or go on with a run that was stopped, and return its results; see `pretask.tasks.train`.
 
@@ -35,6 +39,7 @@ def run_task(
         kind: of the training.
         config, data: what the kind takes.
         console: where to print.
+        report: whether to write one.
     """
     accelerator = join_processes(config.session)
     console = console if accelerator.is_main_process else None
@@ -50,6 +55,8 @@ def run_task(
         return _told(task, folder, folder.read_results())
 
     trainee = task.build()
+    expected = task.foresee(trainee, pieces_open=asked.optim.accumulate is None)
+    config = task.config
     validate = task.validation(console)
     with closing(task.loader(trainee, accelerator.process_index, accelerator.num_processes)) as loader:
         check_pieces(config.optim.accumulate, trainee, loader)
@@ -57,10 +64,10 @@ def run_task(
         if accelerator.is_main_process:
             folder.start(config, describe_environment(hardware(accelerator.device)))
         accelerator.wait_for_everyone()
-        for line in _header(task, trainee, loader, accelerator, asked.session):
+        for line in (*_header(task, trainee, loader, accelerator, asked.session), expected):
             say(console, line)
         trainee, position = task.fit(trainee, loader, folder, accelerator, validate, console)
-    epochs, _ = training_length(config.optim, len(loader))
+    epochs = position.epoch or training_length(config.optim, len(loader))[0]
     results = {
         "method": task.name,
         "epochs": epochs,
@@ -70,7 +77,7 @@ def run_task(
         **task.results(trainee, folder, position, epochs),
         **_costs(position, task.passes(trainee), accelerator),
     }
-    _end(folder, results, accelerator, console)
+    _end(folder, results, accelerator, console, report)
     return _told(task, folder, results)
 
 
@@ -83,6 +90,8 @@ def join_processes(session: SessionConfig) -> Accelerator:
     device = resolve_device(session.device)
     prepare_host(session.threads, device)
     accelerator = Accelerator(cpu=device.type == "cpu")
+    if session.max_seconds is not None and accelerator.num_processes > 1:
+        raise PretaskError("--max-seconds is for one process, whose clock decides: give --epochs or --steps")
     if session.profile and accelerator.num_processes > 1 and device.type == "cpu":
         # torch 2.14 crashes as it writes the trace, every other time, where gloo has sent something meanwhile.
         raise PretaskError("--profile looks at one process on a CPU: start one, or drop --profile")
@@ -104,13 +113,18 @@ def _costs(position: Position, passes: float, accelerator: Accelerator) -> dict[
 
 
 def _end(
-    folder: RunFolder, results: dict[str, Any], accelerator: Accelerator, console: Console | None
+    folder: RunFolder,
+    results: dict[str, Any],
+    accelerator: Accelerator,
+    console: Console | None,
+    report: bool,
 ) -> None:
     """Write report and results, these last: a run that has them is not taken up again."""
     if accelerator.is_main_process:
-        from pretask.reports import write_run_report  # matplotlib takes most of a second to import
+        if report:
+            from pretask.reports import write_run_report  # matplotlib takes most of a second to import
 
-        write_run_report(folder.path, results)
+            write_run_report(folder.path, results)
         folder.checkpoints.drop_previous()
         write_sealed(folder.results, results)
         say(console, f"finished: {folder.path} ({in_minutes(results['seconds'])} of training)")
@@ -140,6 +154,7 @@ def _header(
         *([unlabelled] if trainee.unlabelled_per_image else []),
         f"backbone  {facts.summary()}",
         f"method    {task.describe(trainee)}",
+        *(f"decided   {made.line()}" for made in task.decided),
         f"training  {epochs} epochs, {total} {task.unit} of {task.images_per_step(trainee)} images x "
         f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}{task.changes}",
         _machine_line(task.config.session, asked, loader, accelerator),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from rich.console import Console
 
+from pretask.config.files import to_flat
 from pretask.config.sections import Kind, MethodConfig, RunConfig
 from pretask.data import ImageData
 from pretask.data.loaders.augmentation import get_augmentation
@@ -24,7 +25,9 @@ from pretask.methods import (
     load_classifier,
     save_model,
 )
+from pretask.options import Decision
 from pretask.pretexts import Pretext, create_pretexts
+from pretask.tasks.rules import Situation, settle
 from pretask.tasks.task import Task, few_steps
 from pretask.training.data import build_data
 from pretask.training.loop import Prepare, Validate
@@ -50,6 +53,11 @@ class Supervised(Task[RunConfig, ImageData, Method]):
     @property
     def name(self) -> str:
         return self.config.method.method
+
+    def settle(self) -> Sequence[Decision]:
+        start = self.config.backbone
+        at = Situation(len(self.images.train), pretrained=start.pretrained or start.init is not None)
+        return settle(at, to_flat(self.config))
 
     def decisions(self) -> dict[str, Any]:
         attack, low = training_attack(self.config), low_resolution(self.config.method)

@@ -11,18 +11,25 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 from accelerate import Accelerator
 from rich.console import Console
+from torch import Tensor
 
 from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
 from pretask.config.files import C, override, to_full
 from pretask.config.sections import Kind
 from pretask.data import ImageData, LabelledImages
+from pretask.data.loaders.batches import FILLER
 from pretask.data.loaders.loader import Loader, create_loader, pair
 from pretask.data.loaders.schedule import Schedule
 from pretask.data.splits.classes import ClassSplit
+from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 from pretask.methods import ModelCard, load_backbone_weights, read_card
+from pretask.options import Decision
 from pretask.training.device import resolve_precision
+from pretask.training.display import in_bytes, in_minutes
+from pretask.training.foresight import Foresight, foresee_memory, foresee_seconds
 from pretask.training.loop import Prepare, Validate, fit
+from pretask.training.optim import training_length
 from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position
 from pretask.training.step import resolve_compile
@@ -49,11 +56,13 @@ class Task(ABC, Generic[C, D, T]):
         data: see above.
         images: of the data, those to train on, with what is known about them.
         device: where it computes, once `decide` was called.
+        decided: what was chosen where the configuration leaves it open, from then on.
     """
 
     kind: ClassVar[Kind]
     unit: ClassVar[str] = "steps"
     device: torch.device
+    decided: tuple[Decision, ...] = ()
 
     def __init__(self, config: C, data: D) -> None:
         self.config: C = config
@@ -90,6 +99,9 @@ class Task(ABC, Generic[C, D, T]):
         Raises:
             PretaskError: settings that do not suit this kind, the data or the device.
         """
+        settled = self.settle()
+        self.decided = (*self.images.decisions, *settled)
+        self.config = override(self.config, **{made.key: made.value for made in settled})
         own, session, self.device = self.decisions(), self.config.session, device
         common = {
             "backbone": self._backbone_name(),
@@ -98,9 +110,14 @@ class Task(ABC, Generic[C, D, T]):
             else self.config.data.augment,
             "precision": resolve_precision(session.precision, device),
             "compile": resolve_compile(session.compile, device, session.shard_weights),
+            "accumulate": self.config.optim.accumulate or 1,
         }
         self.config = override(self.config, **{**to_full(self.config), **common, **own})
         return self.config
+
+    def settle(self) -> Sequence[Decision]:
+        """Return what follows from the data for settings of the training that the configuration leaves open."""
+        return ()
 
     @abstractmethod
     def decisions(self) -> dict[str, Any]:
@@ -143,6 +160,85 @@ class Task(ABC, Generic[C, D, T]):
     def images_per_step(self, trainee: T) -> int:
         """Return how many labelled images a process takes in a step of the trainee."""
         return self.config.optim.batch_size
+
+    def sample(self, trainee: T, rows: int) -> tuple[Tensor, Tensor] | None:
+        """Return noise in the form of a step's batch, by which its needs are measured; None where they are not.
+
+        Args:
+            trainee: what is trained.
+            rows: labelled images of the batch.
+
+        Returns:
+            images [B, C, H, W] in [0, 1] and labels, int64 [B], on the device; unlabelled ones are behind the others.
+        """
+        count = rows * (1 + trainee.unlabelled_per_image)
+        layout = torch.channels_last if self.config.session.channels_last else torch.contiguous_format
+        images = torch.rand(count, self.images.channels, *self.images.image_size, device=self.device)
+        labels = torch.randint(max(1, self.images.num_classes), (count,), device=self.device)
+        labels[rows:] = FILLER
+        return images.contiguous(memory_format=layout), labels
+
+    def foresee(self, trainee: T, pieces_open: bool) -> str:
+        """Measure what a step takes; where it is more than there is, cut the batch into pieces.
+
+        Every process must ask.
+
+        Args:
+            trainee: what is trained.
+            pieces_open: whether `accumulate` may be chosen here.
+
+        Returns:
+            a line for the header.
+
+        Raises:
+            PretaskError: too little memory, and the batch cannot be cut.
+        """
+        if self.sample(trainee, 1) is None:
+            return ""
+        rows = min(self.images_per_step(trainee), len(self.images.train))
+        optim = self.config.optim
+        here = foresee_memory(
+            trainee, self._step, optim.optimizer, self.device
+        )  # all: a step may exchange features
+        found = found_by_first(lambda: here)
+        if rows / optim.accumulate > found.most_rows:
+            pieces = self._pieces(trainee, rows, found, pieces_open)
+            needs = f"a step of {rows} images takes {in_bytes(found.memory(rows))}, {in_bytes(found.free)} are free"
+            self.decided += (Decision("accumulate", pieces, needs),)
+            self.config = override(self.config, accumulate=pieces)
+        piece = rows // self.config.optim.accumulate
+        seconds = foresee_seconds(trainee, self._step, piece, self.device)
+        epochs, steps = training_length(optim, max(1, len(self.images.train) // rows))
+        judged = 0 if self.images.validation is None else len(self.images.validation) * epochs / 3
+        total = seconds * (steps * self.config.optim.accumulate + judged / piece)
+        needed = in_bytes(found.memory(piece))
+        return (
+            f"expected  {in_minutes(total)}, {needed} of memory beside the data ({in_bytes(found.free)} free)"
+        )
+
+    def _pieces(self, trainee: T, rows: int, found: Foresight, pieces_open: bool) -> int:
+        """Return into how many pieces a step of so many images has to be cut."""
+        fitting = [n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= found.most_rows]
+        if fitting and pieces_open and trainee.mean_over_images:
+            return fitting[0]
+        way_out = "a smaller --image-size or --backbone"
+        if found.most_rows and not trainee.mean_over_images:
+            way_out = f"--batch-size {found.most_rows}, or {way_out}"
+        elif fitting:
+            way_out = f"--accumulate {fitting[0]}, or {way_out}"
+        raise PretaskError(
+            f"a step of {rows // self.config.optim.accumulate} images needs {in_bytes(found.memory(rows))} and "
+            f"{in_bytes(found.free)} are free: type {way_out}"
+        )
+
+    def _step(self, trainee: T, rows: int) -> None:
+        """Run a forward and backward pass over noise."""
+        batch, prepare, session = self.sample(trainee, rows), self.preparation(), self.config.session
+        assert batch is not None
+        images, labels = batch if prepare is None else prepare(trainee, *batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=session.precision == "bf16"):
+            loss = trainee(images, labels)["loss"]
+        loss.backward()
 
     def loader(self, trainee: T, rank: int = 0, world_size: int = 1) -> Loader:
         """Return the batches of one rank to train on; `decide` was called.

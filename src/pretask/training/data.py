@@ -7,6 +7,7 @@ from dataclasses import replace
 from pretask.config.files import AnyConfig, C
 from pretask.data import ImageData, apply_splits, load_data
 from pretask.data.load import fixed_source
+from pretask.data.splits.apply import with_validation
 from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 
@@ -36,7 +37,7 @@ def build_data(config: AnyConfig, given: ImageData | None = None) -> ImageData:
     )
     if data.num_classes < 2 or config.kind == "episodes":
         return data
-    return apply_splits(
+    split = apply_splits(
         data,
         validation=asked.validation if asked.validation < 1 else _whole(asked.validation),
         per_class=asked.per_class,
@@ -45,6 +46,9 @@ def build_data(config: AnyConfig, given: ImageData | None = None) -> ImageData:
         imbalance_profile=asked.imbalance_profile,
         seed=split_seed(config),
     )
+    if asked.learn_from == "all":
+        split = with_validation(split)
+    return split if asked.test else replace(split, test=None)
 
 
 def fix_version(config: C) -> C:

@@ -105,6 +105,51 @@ def prepare_host(threads: int | None, device: torch.device) -> None:
         keep_freed_memory()
 
 
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that this process can still take: of the GPU on a GPU; else of the machine and its limits."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    room = [int(psutil.virtual_memory().available), *_control_group_room()]
+    process = psutil.Process()
+    if hasattr(process, "rlimit"):
+        limit = process.rlimit(psutil.RLIMIT_AS)[0]
+        if limit not in (psutil.RLIM_INFINITY, -1):
+            room.append(limit - process.memory_info().vms)
+    return max(0, min(room))
+
+
+def _control_group_room() -> list[int]:
+    """Return what the control groups of this process, such as a container's, leave it in bytes; Linux only.
+
+    Memory that holds files can be given back, so it counts as free.
+    """
+    groups = Path("/proc/self/cgroup")
+    room = []
+    for line in groups.read_text().splitlines() if groups.is_file() else []:
+        _, controllers, place = line.split(":", 2)
+        if controllers == "":
+            top, limit, used, cached = Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            top, limit, used = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = "total_inactive_file"
+        else:
+            continue
+        group = top / place.lstrip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(top):
+                break
+            try:
+                most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
+                stat = dict(pair.split() for pair in (folder / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):
+                continue
+            if most != "max":
+                room.append(int(most) - now + int(stat.get(cached, 0)))
+    return room
+
+
 def peak_memory(device: torch.device) -> int:
     """Return the largest memory this process has used, in bytes: of the GPU on a GPU, else resident."""
     if device.type == "cuda":

@@ -103,3 +103,8 @@ def say(console: Console | None, line: str) -> None:
 def in_minutes(seconds: float) -> str:
     """Return a time in words: seconds up to two minutes."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def in_bytes(count: float) -> str:
+    """Return bytes as people say them: "1.2 GB", "85 MB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -91,13 +91,16 @@ def fit(
     ):
         saved_at = time.perf_counter()
         for epoch in range(position.epoch, epochs):
+            if epoch > 0 and position.batch == 0 and _share_of_time(session, position) >= 1:
+                break
             model.train()
             method.set_progress(min(1.0, epoch * len(loader) / total))
             clock = time.perf_counter()
             started, seen, waited = clock, position.images, position.waited
             for batch in profile.batches(loader.epoch(epoch, start=position.batch)):
                 position.waited += time.perf_counter() - clock
-                set_lr(optimizer, learning_rate(position.step))
+                late = min(total - 1, int(total * _share_of_time(session, position)))
+                set_lr(optimizer, learning_rate(max(position.step, late)))
                 images, labels = batch.images, batch.labels
                 if prepare is not None:
                     images, labels = prepare(method, images, labels)
@@ -128,11 +131,12 @@ def fit(
                 if save_now:
                     checkpoint()
                     saved_at = time.perf_counter()
-                if position.step == total:
+                if position.step == total or _share_of_time(session, position) >= 1:
                     break
                 clock = time.perf_counter()
 
             require_sound()
+            ends = epoch + 1 == epochs or _share_of_time(session, position) >= 1
             means = _over_ranks(meter, accelerator)
             elapsed = time.perf_counter() - started
             record: dict[str, Any] = {
@@ -140,18 +144,18 @@ def fit(
                 "images_per_second": (position.images - seen) / elapsed,
                 "wait_share": (position.waited - waited) / elapsed, "seconds": position.seconds,
             }  # fmt: skip
-            if (epoch + 1) % session.eval_every == 0 or epoch + 1 == epochs:
+            if (epoch + 1) % session.eval_every == 0 or ends:
                 with weights.evaluated() as evaluated:
                     if validate is not None:
                         record["validation"] = validate(evaluated)
-                    if position.selects(epoch + 1, epochs, record["validation"] if selecting else None):
+                    if position.selects(epoch + 1, ends, record["validation"] if selecting else None):
                         _on_main(accelerator, partial(save, evaluated, folder.path))
             if accelerator.is_main_process:
                 folder.append_metrics(record)
             display.epoch(record, epochs)
             position.epoch, position.batch, meter = epoch + 1, 0, Meter()
             overdue = time.perf_counter() - saved_at >= session.checkpoint_seconds
-            at_epochs = epoch + 1 == epochs or session.checkpoint_steps is not None
+            at_epochs = ends or session.checkpoint_steps is not None
             if any(agree(overdue, at_epochs)):
                 checkpoint()
                 saved_at = time.perf_counter()
@@ -163,6 +167,11 @@ def fit(
 
 def _interrupted(position: Position, total: int) -> Interrupted:
     return Interrupted(f"stopped after step {position.step} of {total}; the same command goes on from there")
+
+
+def _share_of_time(session: SessionConfig, position: Position) -> float:
+    """Return how much of the time that a training may take is used; 0 where it has no limit."""
+    return 0.0 if session.max_seconds is None else position.seconds / session.max_seconds
 
 
 def _due(session: SessionConfig, step: int, since: float) -> bool:

@@ -32,13 +32,13 @@ class Position:
     best_score: float = -math.inf
     selected_epoch: int = 0
 
-    def selects(self, epoch: int, epochs: int, scores: dict[str, dict[str, Any]] | None) -> bool:
-        """Whether the weights after `epoch` of `epochs` are to be kept: the best ones, or without scores the last.
+    def selects(self, epoch: int, last: bool, scores: dict[str, dict[str, Any]] | None) -> bool:
+        """Whether the weights after `epoch` are to be kept: the best ones, or without scores those of the last one.
 
         The first inference's "top1" decides; what is selected is noted.
         """
         if scores is None:
-            chosen = epoch == epochs
+            chosen = last
         else:
             score = next(iter(scores.values()))["top1"]
             if chosen := score > self.best_score:

@@ -20,6 +20,7 @@ from pretask.data.images.stores import (
     as_index,
 )
 from pretask.errors import PretaskError
+from pretask.options import Decision
 
 __all__ = [
     "ArrayImages",
@@ -101,6 +102,7 @@ class ImageData:
         mixed_sizes: whether stored images differ in size, so that a loader has to resize them.
         skipped: images left out because they could not be read.
         notes: what was done to the splits, for reports: "test: 20 % of train, seed 0".
+        decisions: what was chosen where size or channels were left open.
         unlabelled: all train images where `train` has only some of them, their labels -1; None where it has all.
         train_counts: images of each class that a model at hand was trained on, where they were not these.
     """
@@ -118,6 +120,7 @@ class ImageData:
     mixed_sizes: bool = False
     skipped: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     train_counts: tuple[int, ...] | None = None
     unlabelled: LabelledImages | None = None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -259,6 +260,50 @@ class EncodedImages(ImageStore):
 
     def _row(self, i: int) -> int:
         return i if self.rows is None else int(self.rows[i])
+
+
+class JoinedImages(ImageStore):
+    """The images of several stores, one after the other.
+
+    Args:
+        parts: the stores, at least one.
+        chosen: which images of all these are, in order, int64; None for all of them.
+    """
+
+    def __init__(self, parts: tuple[ImageStore, ...], chosen: Tensor | None = None) -> None:
+        self.parts = parts
+        self.chosen = chosen
+        self.starts = [0, *accumulate(len(part) for part in parts)]
+        counts = {part.channels for part in parts}
+        self.channels = counts.pop() if len(counts) == 1 else None
+
+    def __len__(self) -> int:
+        return self.starts[-1] if self.chosen is None else len(self.chosen)
+
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
+        part, row = self._place(i)
+        return part.read(row, at_least)
+
+    def header(self, i: int) -> Header:
+        part, row = self._place(i)
+        return part.header(row)
+
+    def describe(self, i: int) -> str:
+        part, row = self._place(i)
+        return part.describe(row)
+
+    def subset(self, indices: Indices) -> JoinedImages:
+        chosen = as_index(indices)
+        return JoinedImages(self.parts, chosen if self.chosen is None else self.chosen[chosen])
+
+    def converted(self, channels: int | None) -> JoinedImages:
+        return JoinedImages(tuple(part.converted(channels) for part in self.parts), self.chosen)
+
+    def _place(self, i: int) -> tuple[ImageStore, int]:
+        """Return the store of image `i`, and which of its images it is."""
+        row = i if self.chosen is None else int(self.chosen[i])
+        part = bisect_right(self.starts, row) - 1
+        return self.parts[part], row - self.starts[part]
 
 
 def as_index(indices: Indices) -> Tensor:

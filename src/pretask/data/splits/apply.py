@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from pretask.data.images.containers import ImageData, LabelledImages
+from pretask.data.images.stores import JoinedImages
 from pretask.data.splits.indices import hold_out, long_tailed
 from pretask.data.splits.indices import label_fraction as share_of_each
 from pretask.data.splits.indices import per_class as first_of_each
@@ -78,6 +79,17 @@ def apply_splits(
         notes=tuple(notes),
         unlabelled=without_labels(train) if fewer_labels else data.unlabelled,
     )
+
+
+def with_validation(data: ImageData) -> ImageData:
+    """Return a data set whose validation images are among those to train on."""
+    if data.validation is None:
+        return data
+    parts = (data.train, data.validation)
+    images = JoinedImages(tuple(part.images for part in parts))
+    train = LabelledImages(images, torch.cat([part.labels for part in parts]))
+    notes = (*data.notes, f"train: with the {len(data.validation)} validation images")
+    return replace(data, train=train, validation=None, mean=None, std=None, notes=notes)
 
 
 def without_labels(images: LabelledImages) -> LabelledImages:
