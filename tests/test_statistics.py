@@ -66,7 +66,7 @@ def test_equal_differences_have_an_interval_without_width():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: mean_std([]), "at least one"),
+        (lambda: mean_std([]), "at least 1"),
         (lambda: mean_std([1.0, math.nan]), "finite"),
         (lambda: paired_difference([1.0, 2.0], [1.0]), "got 2 and 1"),
         (lambda: paired_difference([math.inf], [1.0]), "finite"),

@@ -69,4 +69,4 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> PretaskError:
 
 
 class Interrupted(Exception):
-    """The user stopped the work; what is needed to go on is on disk."""
+    """The user stopped the work; what is needed to resume it is on disk."""

@@ -79,11 +79,11 @@ def predict(
             if not probabilities.isfinite().all():
                 raise PretaskError(f"the model in {run} answers NaN: train it again with a smaller --lr")
             answers += [_answer(path, p, card, top) for (path, _), p in zip(read, probabilities, strict=True)]
-    _tell_left_out(bad, len(paths), console)
+    _report_left_out(bad, len(paths), console)
     return answers
 
 
-def _tell_left_out(bad: Sequence[UnreadableImageError], total: int, console: Console | None) -> None:
+def _report_left_out(bad: Sequence[UnreadableImageError], total: int, console: Console | None) -> None:
     if len(bad) == total:
         raise PretaskError(
             f"none of {total} pictures can be read, the first is {bad[0].what} ({bad[0].reason})"

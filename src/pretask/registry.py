@@ -47,7 +47,7 @@ class Registry(Generic[T]):
         return file
 
     def get(self, name: str) -> T:
-        """Return the part called `name`; an unknown name is a `PretaskError` that tells the nearest one."""
+        """Return the part called `name`; an unknown name is a `PretaskError` that names the nearest one."""
         self._discover()
         if name not in self._parts:
             raise unknown_name(self.kind, name, self._parts)

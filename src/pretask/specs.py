@@ -75,12 +75,12 @@ def spell_out(known: Mapping[str, Option], values: Mapping[str, Any]) -> dict[st
 
 def write_spec(name: str, options: Mapping[str, Option], values: Mapping[str, Any]) -> str:
     """Return "NAME:key=value" with those of `values` that are options and differ from the defaults."""
-    told = [
+    changed = [
         f"{key}={option.written(values[key])}"
         for key, option in options.items()
         if key in values and values[key] != option.default
     ]
-    return ":".join([name, *told])
+    return ":".join([name, *changed])
 
 
 def default_options(options: Mapping[str, Option]) -> str:

@@ -59,8 +59,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     Pairing takes out what the seeds share (split, order of batches), so the interval is about the methods.
 
     Args:
-        a: one figure per seed.
-        b: the other method's figures, same seeds in the same order.
+        a: one value per seed.
+        b: the other method's values, same seeds in the same order.
         level: how often such an interval holds the true mean, in (0, 1).
 
     Raises:
@@ -142,6 +142,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 def _check(values: Sequence[float]) -> None:
     if not values:
-        raise ValueError("at least one value is needed")
+        raise ValueError("at least 1 value is needed")
     if not all(math.isfinite(value) for value in values):
         raise ValueError(f"values must be finite, got {list(values)}")

@@ -132,5 +132,5 @@ def test_faults_say_what_to_type(test_split, corner):
         Accuracy("tests")
     with pytest.raises(PretaskError, match=r"no validation split .it has: train, test.*split='test'"):
         Accuracy("validation")(corner(4), image_data(test_split))
-    with pytest.raises(PretaskError, match="tells 3 classes apart and the data set 'made-up' has 4"):
+    with pytest.raises(PretaskError, match="distinguishes 3 classes and the data set 'made-up' has 4"):
         Accuracy()(corner(3), image_data(test_split))

@@ -245,7 +245,7 @@ def test_faults_say_what_to_type(greys):
         PGD20("tests")
     with pytest.raises(PretaskError, match="no validation split"):
         PGD20("validation")(Brightness(), greys)
-    with pytest.raises(PretaskError, match="tells 4 classes apart"):
+    with pytest.raises(PretaskError, match="distinguishes 4 classes"):
         PGD20()(Noisy(), image_data(torch.zeros(2, 3, 6, 6, dtype=torch.uint8), [0, 1]))
 
 

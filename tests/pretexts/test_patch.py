@@ -200,7 +200,7 @@ def test_tasks_that_cannot_share_a_patch_are_refused() -> None:
         transform_shared(create_pretexts(["lorot-e", "patch-flip:grid=3"]), x)
     with pytest.raises(PretaskError, match="lorot-i"):
         transform_shared(create_pretexts(["patch-flip:grid=1", "lorot-i"]), x)
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="at least 1"):
         transform_shared([], x)
 
 

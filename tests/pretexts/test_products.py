@@ -16,7 +16,7 @@ def test_a_product_is_the_same_however_it_was_bracketed() -> None:
         assert one.name == "rotation2+color3+vflip"
         assert torch.equal(one.transform(x, labels), products[0].transform(x, labels))
     assert product([a]) is a
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="at least 1"):
         product([])
 
 

@@ -170,7 +170,7 @@ def test_a_stopped_study_of_several_jobs_ends_soon_and_goes_on(tmp_path: Path) -
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors.strip().endswith("the same command goes on from there")
+    assert errors.strip().endswith("the same command resumes it")
     assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)
 
 

@@ -96,7 +96,7 @@ def test_a_trial_whose_process_dies_is_taken_up_again_until_retries_are_used_up(
     (failure,) = failures
     assert failure.startswith("b: its process died 3 times (signal 9)")
     told = said.export_text()
-    assert "a: its process died (signal 9); it goes on from its checkpoint (1 of 2)" in told
+    assert "a: its process died (signal 9); it resumes from its checkpoint (1 of 2)" in told
     assert "a: well made" in told
 
 
@@ -137,7 +137,7 @@ def test_a_place_where_no_trial_can_be_made_ends_the_study(tmp_path, said):
 def test_sigterm_stops_a_study_as_ctrl_c_does(tmp_path, said):
     before = signal.getsignal(signal.SIGTERM)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    with pytest.raises(Interrupted, match="the same command goes on from there"):
+    with pytest.raises(Interrupted, match="the same command resumes it"):
         execute(toys(tmp_path, "a", seconds=20), local(), tmp_path, said)
     assert signal.getsignal(signal.SIGTERM) == before
 

@@ -153,7 +153,7 @@ def test_gates_are_compared_as_variants() -> None:
         ({"methods": ("sla:views",)}, "option 'views' of method sla has no value: type sla:views=none"),
         ({"methods": ("sla:epochs=3",)}, "which a study gives to all alike: type --epochs"),
         ({"methods": ("sla:per-class=3",)}, "type --per-class"),
-        ({"seeds": 0}, "at least one seed"),
+        ({"seeds": 0}, "at least 1 seed"),
         ({"methods": ("baseline", "fixmatch")}, "type --steps instead of --epochs"),
     ],
 )

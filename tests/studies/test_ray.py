@@ -64,7 +64,7 @@ def test_a_study_that_is_stopped_and_whose_worker_is_killed_has_the_table_of_the
     os.killpg(stopped.pid, signal.SIGINT)
     out, errors = stopped.communicate(timeout=200)
     assert stopped.returncode == 130, (out, errors)
-    assert errors == "pretask: the study was stopped; the same command goes on from there\n"
+    assert errors == "pretask: the study was stopped; the same command resumes it\n"
 
     again = start(tmp_path)
     (lock,) = tmp_path.glob("study/.locks/baseline-*")
@@ -77,7 +77,7 @@ def test_a_study_that_is_stopped_and_whose_worker_is_killed_has_the_table_of_the
     os.kill(int(worker), signal.SIGKILL)
     out, errors = again.communicate(timeout=250)
     assert (again.returncode, errors) == (0, ""), (out, errors)
-    assert f"{lock.stem}: its process died" in out and "goes on from its checkpoint (1 of 3)" in out
+    assert f"{lock.stem}: its process died" in out and "resumes from its checkpoint (1 of 3)" in out
     assert "[1/1]" in out and not list(tmp_path.glob("study/.seen*"))
 
     found = json.loads((tmp_path / "study/study.json").read_text())

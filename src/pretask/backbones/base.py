@@ -47,7 +47,7 @@ def find_layer(network: nn.Module, layer: str, owner: str) -> nn.Module:
     """Return the module called `layer`, as `named_modules` has it.
 
     Raises:
-        PretaskError: there is none; the nearest names are told.
+        PretaskError: there is none; the message has the nearest names.
     """
     layers: dict[str, nn.Module] = {name: module for name, module in network.named_modules() if name}
     if layer in layers:
@@ -86,7 +86,7 @@ class Backbone(nn.Module):
         """Return the place where the output of `layer` can be changed; the same one at each call.
 
         Raises:
-            PretaskError: no such layer; the nearest names are told.
+            PretaskError: no such layer; the message has the nearest names.
         """
         taps: dict[str, Tap] = self.__dict__.setdefault("_taps", {})
         if layer not in taps:

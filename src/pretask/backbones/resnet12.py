@@ -45,7 +45,7 @@ class ResNet12(Backbone):
     """Four blocks of 64, 160, 320 and 640 channels, without DropBlock.
 
     Images [B, C, H, W] → features [B, 640]. 84×84 images end in 5×5. A block pools only while at least 4×4
-    is left: 32×32 images end in 4×4 where the published networks go on to 2×2.
+    is left: 32×32 images end in 4×4 (2×2 in the published networks).
     """
 
     def __init__(self, image_size: tuple[int, int], in_channels: int = 3, dropout: float = 0.0) -> None:

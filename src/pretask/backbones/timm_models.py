@@ -142,7 +142,7 @@ def adapt_resnet_stem(net: nn.Module, stem: Stem, keep_kernel: bool) -> str:
 
 
 def _create(request: Request) -> nn.Module:
-    """Return timm's model, told the image size where its constructor takes one."""
+    """Return timm's model, built for the image size where its constructor takes one."""
     import timm
 
     options: dict[str, Any] = {

@@ -52,7 +52,7 @@ def print_lines(lines: Sequence[str], console: Console) -> None:
 
 
 def fail_if_runs_failed(study: dict[str, Any]) -> None:
-    """Tell of a study's failed runs after its table.
+    """Report a study's failed runs after its table.
 
     Raises:
         PretaskError: there are some.

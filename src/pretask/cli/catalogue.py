@@ -53,8 +53,8 @@ def _pretexts() -> list[str]:
         pretext, options = PRETEXTS.get(name)(), default_options(PRETEXTS.options(name))
         labels = pretext.label_names()
         shown = labels if len(labels) <= _SHOWN_LABELS else [*labels[: _SHOWN_LABELS - 1], "…", labels[-1]]
-        told = f"{name:<16} {len(labels)} labels: {', '.join(shown)}"
-        return f"{told}; options {name}{options}" if options else told
+        text = f"{name:<16} {len(labels)} labels: {', '.join(shown)}"
+        return f"{text}; options {name}{options}" if options else text
 
     return [line(name) for name in PRETEXTS.names()]
 

@@ -70,7 +70,7 @@ def speed(
     own_data
         train on --data instead of made-up images of --image-size, 32 pixels where not given
     json
-        file to write all figures to
+        file to write all numbers to
     """
     from pretask.io.files import write_json
     from pretask.speed.measure import measure_speed

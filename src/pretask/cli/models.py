@@ -212,7 +212,7 @@ def explain(
     from pretask.cli.results_text import explanation_lines
     from pretask.explain import explain as draw
 
-    told = draw(
+    explained = draw(
         runs,
         parts=parts,
         images=images,
@@ -226,4 +226,4 @@ def explain(
         seed=seed,
         device=device,
     )
-    print_lines(explanation_lines(told), open_console())
+    print_lines(explanation_lines(explained), open_console())

@@ -34,10 +34,10 @@ def results_lines(results: Mapping[str, Any]) -> list[str]:
 def pretraining_lines(results: Mapping[str, Any]) -> list[str]:
     """Return what a pre-training ended with, and what can be done with it."""
     folder, lines = results["folder"], []
-    for figures in results["embeddings"].values():
-        neighbours = figures.get("top1")
-        told = "" if neighbours is None else f"validation top-1 of neighbours {100 * neighbours:.2f} %  "
-        lines.append(f"{told}spread {figures['spread']:.2f}  effective rank {figures['effective_rank']:.1f}")
+    for entry in results["embeddings"].values():
+        neighbours = entry.get("top1")
+        top1 = "" if neighbours is None else f"validation top-1 of neighbours {100 * neighbours:.2f} %  "
+        lines.append(f"{top1}spread {entry['spread']:.2f}  effective rank {entry['effective_rank']:.1f}")
     return [
         *lines,
         f"next: pretask evaluate {folder} --protocol knn linear",
@@ -49,8 +49,8 @@ def pretraining_lines(results: Mapping[str, Any]) -> list[str]:
 def few_shot_lines(results: Mapping[str, Any]) -> list[str]:
     """Return what a training by episodes ended with: a line per inference, on classes never seen."""
     lines = [
-        f"{name:<11} test {100 * figures['top1']:.2f} ± {100 * figures['half_interval']:.2f} %"
-        for name, figures in results["few_shot"].items()
+        f"{name:<11} test {100 * entry['top1']:.2f} ± {100 * entry['half_interval']:.2f} %"
+        for name, entry in results["few_shot"].items()
     ]
     return [results["protocol"], *lines, f"report: {results['folder']}/report.html"]
 
@@ -62,11 +62,11 @@ def evaluation_lines(evaluation: Mapping[str, Any], format: str, width: int | No
     from pretask.evaluation.run import headlines
 
     lines = [f"{evaluation['run']} on {evaluation['data']}", *_features_lines(evaluation.get("features"))]
-    for spec, told in headlines(evaluation).items():
+    for spec, printed in headlines(evaluation).items():
         entry = evaluation["protocols"][spec]
         lines += _wrapped(entry["protocol"].split(" "), " ", width, indent=2)
         lines += [f"features: {note}" for note in entry.get("notes", ())]
-        for name, parts in told.items():
+        for name, parts in printed.items():
             first, *rest = parts or [""]
             lines += _wrapped([f"{name:<11} {first}", *rest], "  ", width, indent=12)
     return lines
@@ -89,8 +89,8 @@ def _features_lines(features: Mapping[str, Any] | None) -> list[str]:
     if features is None:
         return []
     transfer = features["transfer"]
-    told = [f"transfer from {transfer['from']} to {transfer['to']}"] if transfer else []
-    return told + [f"features: {note}" for note in features["notes"]]
+    lines = [f"transfer from {transfer['from']} to {transfer['to']}"] if transfer else []
+    return lines + [f"features: {note}" for note in features["notes"]]
 
 
 def prediction_lines(answers: Sequence[Mapping[str, Any]], format: str) -> list[str]:
@@ -113,19 +113,19 @@ def prediction_lines(answers: Sequence[Mapping[str, Any]], format: str) -> list[
     ]
 
 
-def explanation_lines(told: Mapping[str, Any]) -> list[str]:
+def explanation_lines(explained: Mapping[str, Any]) -> list[str]:
     """Return what `pretask explain` found: the answers, how well classes part, and where the pictures are."""
     lines = []
-    for row in told.get("attention", ()):
+    for row in explained.get("attention", ()):
         answers = "  ".join(
             f"{name}: {answer['label']} {100 * answer['probability']:.0f} %"
             for name, answer in row["answers"].items()
         )
         truth = "" if row["label"] is None else f" ({row['label']})"
         lines.append(f"{row['image']}{truth}  {answers}")
-    for name, figures in told.get("separation", {}).items():
-        silhouette = figures["silhouette"]
+    for name, entry in explained.get("separation", {}).items():
+        silhouette = entry["silhouette"]
         apart = "" if silhouette is None else f"silhouette {silhouette:.3f}  "
-        neighbours = 100 * figures["neighbours"]
-        lines.append(f"{name}  {apart}5 neighbours {neighbours:.2f} %  of {told['points']:,} images")
-    return [*lines, *(f"wrote {path}" for path in told["files"].values())]
+        neighbours = 100 * entry["neighbours"]
+        lines.append(f"{name}  {apart}5 neighbours {neighbours:.2f} %  of {explained['points']:,} images")
+    return [*lines, *(f"wrote {path}" for path in explained["files"].values())]

@@ -41,7 +41,7 @@ def compare(
     execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
     settings: Settings = _NONE,
 ) -> None:
-    """Compare methods over seeds on the same splits. The same command goes on with a study that was stopped.
+    """Compare methods over seeds on the same splits. The same command resumes a study that was stopped.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def compare_pretraining(
     execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
     settings: Settings = _NONE,
 ) -> None:
-    """Compare pre-trainings over seeds by probes and by fine-tuning. The same command goes on with a stopped study.
+    """Compare pre-trainings over seeds by probes and by fine-tuning. The same command resumes a stopped study.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def compare_few_shot(
     execution: Annotated[Execution, EXECUTION] = ONE_AT_A_TIME,
     settings: Settings = _NONE,
 ) -> None:
-    """Compare trainings by episodes over seeds, on the same episodes. The same command goes on with a stopped study.
+    """Compare trainings by episodes over seeds, on the same episodes. The same command resumes a stopped study.
 
     Parameters
     ----------

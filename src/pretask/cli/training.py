@@ -21,7 +21,7 @@ def train(
     *,
     resume: Annotated[
         Path | None,
-        Parameter(help="go on with this run folder of any kind, whose settings are taken; no other flags"),
+        Parameter(help="run folder of any kind to resume, with its own settings; no other flags"),
     ] = None,
     settings: Settings = _NONE,
 ) -> None:
@@ -47,7 +47,7 @@ def train(
 @app.command
 @takes_settings(PretrainConfig)
 def pretrain(*, settings: Settings = _NONE) -> None:
-    """Train a backbone without labels, for `train --init`. The same command goes on with a run that was stopped."""
+    """Train a backbone without labels, for `train --init`. The same command resumes a run that was stopped."""
     from pretask import tasks
     from pretask.cli.results_text import run_lines
 
@@ -59,7 +59,7 @@ def pretrain(*, settings: Settings = _NONE) -> None:
 @app.command
 @takes_settings(FewShotConfig)
 def few_shot(*, settings: Settings = _NONE) -> None:
-    """Train by episodes of a few classes, and try it on new ones. The same command goes on with a stopped run."""
+    """Train by episodes of a few classes, and try it on new ones. The same command resumes a stopped run."""
     from pretask import tasks
     from pretask.cli.results_text import run_lines
 

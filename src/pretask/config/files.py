@@ -28,7 +28,7 @@ _KINDS = (RunConfig, PretrainConfig, FewShotConfig)
 _SIGNS: dict[type[Any], set[str]] = {
     PretrainConfig: {"base", "strength"},
     FewShotConfig: {"head", "test_episodes"},
-}  # keys that tell the kind of a file that does not say it
+}  # keys that show the kind of a file that does not say it
 
 _section_keys: dict[Any, dict[str, Option]] = {}
 
@@ -161,11 +161,11 @@ def load_any_config(path: Path | str, **overrides: Any) -> AnyConfig:
     """
     values = read_yaml(Path(path))
     text = Path(path).read_text(encoding="utf-8")
-    told = _COUNTED.match(text)
-    if told is not None and (int(told[1]) != len(values) or not text.endswith("\n")):
+    counted = _COUNTED.match(text)
+    if counted is not None and (int(counted[1]) != len(values) or not text.endswith("\n")):
         raise PretaskError(
-            f"{path} has {len(values)} of {told[1]} settings: it was cut short or edited; restore it, or train again "
-            "with another --name"
+            f"{path} has {len(values)} of {counted[1]} settings: it was cut short or edited; restore it, or train "
+            "again with another --name"
         )
     kind = kind_of({**values, **overrides})
     return build_config(kind, {**_of_its_parts(kind, values), **overrides}, source=str(path))

@@ -78,7 +78,7 @@ def whole_tensor(tensor: Tensor) -> Tensor:
 
 
 def is_sharded(module: nn.Module) -> TypeGuard[FSDPModule]:
-    """Whether a module's weights are shared out, told by its methods: importing torch's class takes a second."""
+    """Whether a module's weights are sharded, judged by its methods: importing torch's class takes a second."""
     return hasattr(module, "set_requires_gradient_sync")
 
 

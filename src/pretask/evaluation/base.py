@@ -24,7 +24,7 @@ Headline = Sequence[Entry]
 class Evaluator(Protocol):
     """Measures a classifier on a data set.
 
-    Whoever has these four is an evaluator; deriving from this class gives the default headline. The constructor takes
+    A class with these four is an evaluator; deriving from this class gives the default headline. The constructor takes
     `split`, `batch_size` and `device`, and options declared as `pretask.options` says, which are set by
     "NAME:key=value".
 
@@ -88,7 +88,7 @@ def create_evaluator(
     Args:
         spec: "NAME" or "NAME:key=value:key=value".
         settings: split, batch size and device.
-        defaults: options for whoever has them and has no value of its own in the spec; None leaves one out.
+        defaults: options for evaluators that have them and whose spec gives no value; None leaves one out.
 
     Raises:
         PretaskError: an unknown name or option, or a value that is not allowed.

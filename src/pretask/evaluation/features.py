@@ -176,7 +176,7 @@ class FeatureEvaluator(SplitEvaluator):
 
 
 def probe_metrics(scores: Tensor, judged: Features, fitted: Features) -> dict[str, Any]:
-    """Return what all probes tell.
+    """Return the metrics that all probes report.
 
     Args:
         scores: `[n, N]`, the highest is the answer.
@@ -220,5 +220,5 @@ def _check_every_class(labels: Tensor, data: ImageData) -> None:
         missing = data.class_names[int((counts == 0).int().argmax())]
         raise PretaskError(
             f"class '{missing}' of {data.name} has no train image to learn from ({len(labels)} images for "
-            f"{data.num_classes} classes): give at least one of each class"
+            f"{data.num_classes} classes): give at least 1 of each class"
         )

@@ -14,7 +14,7 @@ SMALLEST_GRADIENT = 1e-6
 _MOST_HALVINGS = 20
 _LOGITS_AT_ONCE = 200_000_000  # of all regressions together; beyond this some wait for others
 _SUFFICIENT = 1e-4  # share of the decrease that the slope promises (Armijo)
-_ROUNDING = 1e-7  # of the loss, which float32 logits cannot tell apart
+_ROUNDING = 1e-7  # of the loss: float32 logits resolve no smaller change
 
 Pairs = deque[tuple[Tensor, Tensor]]
 """The latest changes of the weights and of the gradient, `[R + 1, G, N]` each."""
@@ -105,7 +105,7 @@ class _State:
         self.stuck = torch.zeros(len(penalties), dtype=torch.bool, device=x.device)
 
     def keep(self, kept: Tensor) -> None:
-        """Let only some members go on, a mask `[G]`."""
+        """Keep only the members of a mask `[G]`."""
         for name in ("weights", "penalty", "curvature", "logits", "gradient"):
             setattr(self, name, getattr(self, name)[:, kept])
         self.loss, self.stuck = self.loss[kept], self.stuck[kept]

@@ -34,7 +34,7 @@ class Predictions:
 
     @property
     def num_classes(self) -> int:
-        """How many classes the classifier tells apart."""
+        """How many classes the classifier distinguishes."""
         return self.logits.shape[1]
 
 
@@ -125,7 +125,7 @@ def _checked(answers: Tensor, who: str, what: str) -> Tensor:
 
 
 def _no_images() -> PretaskError:
-    return PretaskError("there are no images to evaluate: give a split with at least one image")
+    return PretaskError("there are no images to evaluate: give a split with at least 1 image")
 
 
 SPLITS = ("train", "validation", "test")
@@ -203,7 +203,7 @@ class SplitEvaluator(Evaluator, ABC):
             predictions = predict(classifier, loader, precision=self.precision)
         if predictions.num_classes != data.num_classes:
             raise PretaskError(
-                f"the classifier tells {predictions.num_classes} classes apart and the data set "
+                f"the classifier distinguishes {predictions.num_classes} classes and the data set "
                 f"'{data.name}' has {data.num_classes}: give the data it was trained on"
             )
         return predictions

@@ -78,7 +78,7 @@ class Grid:
     Attributes:
         weights: float32 `[R, G, N]`.
         intercept: float32 `[G, N]`.
-        notes: what else to tell of each, G values for each name.
+        notes: what else to report of each, G values for each name.
     """
 
     weights: Tensor

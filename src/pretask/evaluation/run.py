@@ -214,11 +214,11 @@ class _Probes:
 
 def headlines(answer: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     """Return what is printed of the protocols of an answer of `evaluate_run`: entries, by protocol and inference."""
-    told = {}
+    shown = {}
     for spec, entry in answer["protocols"].items():
         evaluator = create_evaluator(spec, {"split": "test", "batch_size": 1, "device": "cpu"})
-        told[spec] = {name: headline_parts(evaluator, found) for name, found in entry["inferences"].items()}
-    return told
+        shown[spec] = {name: headline_parts(evaluator, found) for name, found in entry["inferences"].items()}
+    return shown
 
 
 def _check_options(

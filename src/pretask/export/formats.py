@@ -65,7 +65,7 @@ def get_format(name: str) -> Format:
     """Return a format by its name.
 
     Raises:
-        PretaskError: an unknown name; the nearest is told.
+        PretaskError: an unknown name; the message names the nearest.
     """
     if name not in FORMATS:
         raise unknown_name("format", name, FORMATS)

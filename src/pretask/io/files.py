@@ -40,7 +40,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.rename(draft)
-        _remove(place)  # before `path` is there: whoever finds it whole finds nothing left of its making
+        _remove(place)  # before `path` is there: a reader that finds it whole finds no leftovers
         if keep is not None and path.exists():
             path.replace(keep)
         draft.replace(path)

@@ -37,7 +37,7 @@ class ClassificationLoss(nn.Module, ABC):
         """
 
     def set_progress(self, fraction: float) -> None:
-        """Tell the loss how far the training is; called at the start of each epoch, also of a resumed one.
+        """Set how far the training is; called at the start of each epoch, also of a resumed one.
 
         Args:
             fraction: epochs done / epochs asked for, in 0 … 1.

@@ -11,7 +11,7 @@ class CosineLinear(nn.Module):
     """Logits s·cos(x, w_k): a linear layer without bias on unit features and unit weights, times s.
 
     The normalised head of LDAM (Cao et al. 2019, section 3.1). Rows start with uniform entries, at length one.
-    The scale is part of the state, so that a saved head tells it.
+    The scale is part of the state, so a saved head has it.
 
     Args:
         in_features: D.

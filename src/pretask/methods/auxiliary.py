@@ -156,14 +156,14 @@ def drawn_labels(task: Pretext, images: Tensor) -> Tensor:
 
 @METHODS.register("lorot")
 class LocalRotation(AuxiliaryTasks):
-    """One quadrant is turned; the label tells which and how far: LoRot-E (Moon et al., ECCV 2022)."""
+    """One quadrant is turned; the label says which and how far: LoRot-E (Moon et al., ECCV 2022)."""
 
     default_pretexts = ("lorot-e",)
 
 
 @METHODS.register("lorot-i")
 class LocalRotationAnywhere(AuxiliaryTasks):
-    """One square patch anywhere is turned; the label tells how far: LoRot-I (Moon et al., ECCV 2022)."""
+    """One square patch anywhere is turned; the label says how far: LoRot-I (Moon et al., ECCV 2022)."""
 
     default_pretexts = ("lorot-i",)
 

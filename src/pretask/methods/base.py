@@ -48,7 +48,7 @@ class Trainee(nn.Module, ABC):
         unlabelled_per_image: images without labels that a step takes beside each labelled one, behind all of these.
         mean_over_images: whether the loss of a batch is the mean of its images' losses, batch statistics and
             gates aside, so that the gradient may be taken in pieces.
-        progress: the share of the training that is done, 0 … 1, as last told.
+        progress: the share of the training that is done, 0 … 1, as last set.
     """
 
     encoder: Encoder
@@ -69,7 +69,7 @@ class Trainee(nn.Module, ABC):
         return ""
 
     def set_progress(self, fraction: float) -> None:
-        """Tell what changes with time which `fraction` of the training is done, 0 … 1."""
+        """Set which `fraction` of the training is done, 0 … 1, for what changes with time."""
         self.progress = fraction
 
     @abstractmethod
@@ -176,7 +176,7 @@ class Method(Trainee):
         return batch_size
 
     def set_progress(self, fraction: float) -> None:
-        """Tell what changes with time, losses among it, which `fraction` of the training is done, 0 … 1."""
+        """Set which `fraction` of the training is done, 0 … 1, for what changes with time, losses among it."""
         super().set_progress(fraction)
         for module in self.modules():
             if isinstance(module, ClassificationLoss):

@@ -123,7 +123,7 @@ class MultiTask(DataAugmentation):
 
 @METHODS.register("ssfe-mt")
 class DiscardMultiTask(MultiTask):
-    """The masks of `ssfe` told by a second head instead of joint labels: its two-head control."""
+    """The masks of `ssfe` predicted by a second head instead of joint labels: its two-head control."""
 
     default_pretexts = ("discard",)
 

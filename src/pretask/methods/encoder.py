@@ -35,7 +35,7 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
     def _in_lines(self, images: Tensor) -> Tensor:
-        """Normalise lines of pixels at once: processors are slow where only the channels lie side by side."""
+        """Normalise lines of pixels at once: CPUs are slow where only the channels lie side by side."""
         C, W = images.shape[1], images.shape[3]
         lines = images.permute(0, 2, 3, 1).flatten(2)
         out: Tensor = (lines - self.mean.flatten().repeat(W)) / self.std.flatten().repeat(W)
@@ -195,7 +195,7 @@ class Encoder(nn.Module):
 
 
 def prepare_features(pretext: Pretext, backbone: Backbone, layer: str | None) -> None:
-    """Tell a feature pretext of how many channels it will see.
+    """Prepare a feature pretext for the number of channels that it will see.
 
     Raises:
         PretaskError: maps that the pretext cannot have.

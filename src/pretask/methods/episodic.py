@@ -95,7 +95,7 @@ class RidgeRegression(nn.Module):
 
 
 class EpisodicMethod(Trainee):
-    """An episode's queries are told apart by its support; with pretexts, by class *and* transformation.
+    """Classifies an episode's queries by its support; with pretexts, by class *and* transformation.
 
     With M views of every image an N-way episode becomes one of N·M ways: class n and view m are one class n·M + m,
     whose support is view m of class n's images (Lee, Hwang, Shin, ICML 2020, arXiv 1910.05872, section 4.3). At test
@@ -143,7 +143,7 @@ class EpisodicMethod(Trainee):
 
         Args:
             images: [ways·(shots + queries), C, H, W] in [0, 1], class by class, the support of each first.
-            labels: not read; the order tells the classes.
+            labels: not read; the order gives the classes.
 
         Returns:
             "loss", the cross-entropy of the queries over ways·M classes, and their "accuracy".

@@ -165,8 +165,8 @@ class FixMatch(Method):
 def with_fixmatch(kind: type[Method]) -> type[Method]:
     """Return a class of methods with FixMatch mixed in."""
     first_line = (kind.__doc__ or "").partition("\n")[0]
-    told = {"__doc__": f"FixMatch over: {first_line}", "__module__": __name__}
-    return type(f"FixMatch{kind.__name__}", (FixMatch, kind), told)
+    members = {"__doc__": f"FixMatch over: {first_line}", "__module__": __name__}
+    return type(f"FixMatch{kind.__name__}", (FixMatch, kind), members)
 
 
 FixMatchBaseline = METHODS.register("fixmatch")(with_fixmatch(Baseline))

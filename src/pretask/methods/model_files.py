@@ -68,7 +68,7 @@ def load_classifier(
     name = inference or card.inference
     if name not in card.inferences:
         raise unknown_name(f"inference of {folder}", name, card.inferences)
-    with _told_where_unfit(folder, card):
+    with _refusing_unfit(folder, card):
         return _rebuild(card, name, _read_tensors(folder / WEIGHTS)).eval()
 
 
@@ -110,7 +110,7 @@ def load_encoder(folder: Path | str, card: ModelCard | None = None) -> Encoder:
     """
     folder = Path(folder)
     card = card or read_card(folder)
-    with _told_where_unfit(folder, card):
+    with _refusing_unfit(folder, card):
         return _rebuild_encoder(card, _read_tensors(folder / WEIGHTS)).eval()
 
 
@@ -154,7 +154,7 @@ def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
 
 
 @contextmanager
-def _told_where_unfit(folder: Path, card: ModelCard) -> Iterator[None]:
+def _refusing_unfit(folder: Path, card: ModelCard) -> Iterator[None]:
     try:
         yield
     except (KeyError, RuntimeError, ValueError):

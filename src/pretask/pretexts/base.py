@@ -27,7 +27,7 @@ class Pretext(nn.Module, ABC):
         needs_map: whether features must be a map [B, C, H, W], not pooled.
         stochastic: whether a label leaves something to chance, such as the place of a patch: two calls differ.
         hidden_by: parts of an augmentation recipe that make the same changes at random, so that the label
-            cannot be told from the image.
+            cannot be read from the image.
         reconstruction: what is reconstructed of a paper that could not be read in full; model cards say so.
     """
 

@@ -124,7 +124,7 @@ def transform_shared(pretexts: Sequence[PatchPretext], x: Tensor) -> tuple[Tenso
         ValueError: no pretexts.
     """
     if not pretexts:
-        raise ValueError("a shared patch needs at least one pretext")
+        raise ValueError("a shared patch needs at least 1 pretext")
     _check_shared(pretexts, x)
     batch, _, height, width = x.shape
     place = pretexts[0].places.draw(batch, height, width, x.device)

@@ -63,7 +63,7 @@ class _Movement(PatchPretext):
 
 @PRETEXTS.register("patch-rotation")
 class PatchRotation(_Movement):
-    """A tile turned counter-clockwise by 0, 90, 180 or 270 degrees, drawn or told by the label.
+    """A tile turned counter-clockwise by 0, 90, 180 or 270 degrees, drawn or given by the label.
 
     Args:
         grid: n of the n x n grid of tiles.

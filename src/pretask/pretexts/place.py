@@ -56,7 +56,7 @@ class Places(ABC):
     @property
     @abstractmethod
     def num_cells(self) -> int:
-        """How many places a label can tell apart."""
+        """How many places a label can distinguish."""
 
     @abstractmethod
     def check(self, height: int, width: int) -> None:

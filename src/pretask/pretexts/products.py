@@ -73,7 +73,7 @@ def product(pretexts: Sequence[Pretext]) -> Pretext:
         ValueError: no pretexts, or pretexts on images together with pretexts on features.
     """
     if not pretexts:
-        raise ValueError("a product needs at least one pretext")
+        raise ValueError("a product needs at least 1 pretext")
     return reduce(Product, [factor for pretext in pretexts for factor in _factors(pretext)])
 
 

@@ -155,7 +155,7 @@ class BYOL(Base):
 
 @BASES.register("simclr")
 class SimCLR(StatisticalBase):
-    """SimCLR: tell the other view of an image from all views of other images of the batch.
+    """SimCLR: distinguish the other view of an image from all views of other images of the batch.
 
     NT-Xent at `temperature` (Chen et al., ICML 2020, arXiv 2002.05709, eq. 1), mean over all 2B views.
     """

@@ -80,7 +80,7 @@ def effective_rank(embeddings: Tensor) -> float:
 
 
 def collapse_warning(spread_: float, rank: float, size: int, cause: str) -> str:
-    """Return what to tell a user whose embeddings have collapsed, with the likely cause, or "".
+    """Return the warning for embeddings that have collapsed, with the likely cause, or "".
 
     Args:
         spread_: see `spread`.

@@ -168,7 +168,7 @@ class Objective(Trainee):
         return [words for words, there in at_work.items() if self.base.predicts and not there]
 
     def set_progress(self, fraction: float) -> None:
-        """Tell which `fraction` of the training is done, 0 … 1."""
+        """Set which `fraction` of the training is done, 0 … 1."""
         super().set_progress(fraction)
         if self.average is not None:
             self.average.set_progress(fraction)

@@ -61,7 +61,7 @@ STRENGTHS = {
 
 
 def get_strength(name: str) -> Strength:
-    """Return a strength; an unknown name is a `PretaskError` that tells the nearest one."""
+    """Return a strength; an unknown name is a `PretaskError` that names the nearest one."""
     if name not in STRENGTHS:
         raise unknown_name("strength of views", name, STRENGTHS)
     return STRENGTHS[name]

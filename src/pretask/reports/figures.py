@@ -104,7 +104,7 @@ class Chart:
         self.axes.spines["left"].set_visible(grid == "both")
 
     def tip(self, x: float, y: float, text: str) -> None:
-        """Say what stands at a place, in the units of the axes, to whoever points at it."""
+        """Add a text that is shown on pointing at a place, in the units of the axes."""
         self._tips.append((x, y, text))
 
     def svg(self, description: str) -> Html:
@@ -135,7 +135,7 @@ def series_color(index: int) -> str:
 
 
 def series_dash(index: int) -> str:
-    """Return the line style, which tells apart what shares a colour."""
+    """Return the line style, which distinguishes series of the same colour."""
     return _dash(index)[0]
 
 

@@ -144,9 +144,9 @@ def _by_inference(
     )
     order = f", {'lowest' if key in LOWER_IS_BETTER else 'highest'} first" if best_first else ""
     what = f"{MEASURES.get(key, key)} on test images{order}, {_spreads(rows)}"
-    told = f"; difference to {reference} at the same budget{_in(key)}, paired by seed"
+    about = f"; difference to {reference} at the same budget{_in(key)}, paired by seed"
     if any(known((row["differences"].get(key) or {}).get("p")) for row in rows):
-        told += (
+        about += (
             f", its interval not adjusted for {_comparisons(rows, [key])}; p of its t-test, adjusted for them (Holm); "
             "seeds that would show such a difference in 80 % of studies"
         )
@@ -170,12 +170,12 @@ def _by_inference(
         for place, column in enumerate(columns)
         if not column.spare or any(isinstance(row[place], Cell) or row[place] for row in body)
     ]
-    told = told if any(row["differences"].get(key) for row in rows) else ""
+    about = about if any(row["differences"].get(key) for row in rows) else ""
     return Table(
         title,
         [columns[place] for place in kept],
         [[row[place] for place in kept] for row in body],
-        f"{_capital(what)}{told}{note}",
+        f"{_capital(what)}{about}{note}",
     )
 
 
@@ -229,14 +229,14 @@ def _by_protocol(
             for name, found in methods.items()
             if name != reference
         ]
-        told = (
+        caption = (
             f"differences to {reference} at the same budget{_in(one or '')}, paired by seed, with a 95 % interval "
             f"that is not adjusted for {_comparisons(rows, list(keys.values()))}; * marks those whose p-value, "
             f"adjusted for the number of rows, is below {LEVEL}."
         )
         named = f"{title}: difference to {reference}"
         compared = [head for head, protocol in zip(heads, protocols, strict=True) if protocol in keys]
-        tables.append(Table(named, (method, *compared), lines, _capital(told)))
+        tables.append(Table(named, (method, *compared), lines, _capital(caption)))
     return tables
 
 

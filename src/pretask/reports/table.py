@@ -27,7 +27,7 @@ class Column:
     Attributes:
         name: its heading.
         words: whether it holds words, which are aligned left and may be folded; numbers are aligned right.
-        key: whether it says what a row is about; it is repeated where a table goes on below.
+        key: whether it says what a row is about; it is repeated where a table continues below.
         spare: 0 for a column that is always shown; where a terminal is narrow, the largest are left out first.
     """
 
@@ -74,7 +74,7 @@ class Table:
         """Print the table no wider than the console.
 
         Words are folded first, then columns with a `spare` are left out and named; where that is not enough, nothing
-        is left out, and the table goes on below with its key columns again.
+        is left out, and the table continues below with its key columns again.
         """
         shown, widths = self._fitting(console.width)
         if self.title:

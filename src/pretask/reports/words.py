@@ -64,12 +64,12 @@ def percent(share: Any) -> str:
     return number(100 * share) if known(share) else NOTHING
 
 
-def spread(key: str, figures: dict[str, Any] | None) -> str:
+def spread(key: str, found: dict[str, Any] | None) -> str:
     """Return "mean ± std" of an evaluator's metric over seeds; one seed has no spread."""
-    if not figures:
+    if not found:
         return NOTHING
-    mean = metric(key, figures.get("mean"))
-    return f"{mean} ± {metric(key, figures['std'])}" if known(figures.get("std")) else mean
+    mean = metric(key, found.get("mean"))
+    return f"{mean} ± {metric(key, found['std'])}" if known(found.get("std")) else mean
 
 
 def points(share: float) -> str:

@@ -31,7 +31,7 @@ def interleave(
 
     Args:
         pieces: by name.
-        rounds: that count, at least one.
+        rounds: that count, at least 1.
         device: is waited for before and after each piece.
         warm_up: rounds before them that do not count.
         rest: seconds between pieces, in which what one has left running in other processes comes to its end.

@@ -28,7 +28,7 @@ from pretask.training.run_folder import describe_environment
 SIDE, CHANNELS, CLASSES, BATCHES = 32, 3, 10, 8
 LOADER_BATCHES = 40
 """Batches that a loader makes in a round: many times what its workers hold ready at the start."""
-_REST = 0.3  # seconds in which workers fill their queues, and then leave the processor to others
+_REST = 0.3  # seconds in which workers fill their queues, and then leave the CPU to others
 PLAIN_LOOP, RESIDENT, DATALOADER = "plain loop", "loader of the run", "torchvision + DataLoader"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -51,7 +51,7 @@ def measure_speed(
         per_round: steps in each.
         plain: whether to time the plain loop and its loader too.
         own_data: train on the images that the configuration names instead of made-up ones.
-        console: where progress is told.
+        console: where progress is printed.
 
     Returns:
         {"command", "machine", "settings", "ceilings", "steps", "loaders", "peak_memory"}: seconds are medians over

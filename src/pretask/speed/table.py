@@ -54,9 +54,9 @@ def speed_lines(found: Mapping[str, Any]) -> list[str]:
     loaders = found["loaders"]
     if loaders:
         rates = ", ".join(
-            f"{name} {told['images_per_second']:,.0f} img/s"
-            for name, told in loaders.items()
-            if "images_per_second" in told
+            f"{name} {entry['images_per_second']:,.0f} img/s"
+            for name, entry in loaders.items()
+            if "images_per_second" in entry
         )
         lines.append(f"batches   {rates}: {times(loaders['faster_by'])} as fast")
     lines.append(f"memory    {found['peak_memory'] / 1e9:.2f} GB at most, of everything that was timed")

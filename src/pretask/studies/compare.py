@@ -34,7 +34,7 @@ def compare(
     data: ImageData | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Run a study, or go on with one that was stopped: finished runs are read, started ones are resumed.
+    """Run a study, or resume one that was stopped: finished runs are read, started ones continued.
 
     Args:
         config: what all runs share; its method is replaced by each of `methods`, its seed is the first.
@@ -95,8 +95,8 @@ class LabelledStudy(Study[RunConfig]):
         found: dict[tuple[str, str, str], list[Any]] = {}
         for cell, of_run in results.items():
             for budget in self.plan.budgets(cell):
-                for inference, figures in of_run["inferences"].items():
-                    own = figures["selected"]["test"].get("per_class") or ()
+                for inference, entry in of_run["inferences"].items():
+                    own = entry["selected"]["test"].get("per_class") or ()
                     found.setdefault((budget, cell.method, inference), []).append(own)
         return [
             {
@@ -111,9 +111,9 @@ class LabelledStudy(Study[RunConfig]):
 
 def scores_of(results: Mapping[str, Any]) -> Iterator[Score]:
     """Yield what a run's selected weights reached on test images, by each inference."""
-    for inference, figures in results["inferences"].items():
+    for inference, entry in results["inferences"].items():
         for metric in METRICS:
-            value = figures["selected"]["test"].get(metric)
+            value = entry["selected"]["test"].get(metric)
             if value is not None:
                 yield Score("accuracy", inference, metric, value)
 
@@ -154,7 +154,7 @@ def _train(config: RunConfig, data: ImageData | None) -> str:
     """Make one run; return a line about it."""
     results = tasks.train(config, data)
     scores = ", ".join(
-        f"{name} {100 * figures['selected']['test']['top1']:.2f} %"
-        for name, figures in results["inferences"].items()
+        f"{name} {100 * entry['selected']['test']['top1']:.2f} %"
+        for name, entry in results["inferences"].items()
     )
     return f"test {scores} ({results['seconds']:.0f} s)"

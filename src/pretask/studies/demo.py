@@ -34,7 +34,7 @@ def run_demo(
 
     Args:
         seeds: runs per method.
-        folder: for runs, table and report; a demo that was stopped there goes on.
+        folder: for runs, table and report; a demo that was stopped there is resumed.
         jobs: runs at a time, a thread each: images this small leave further threads idle.
         console: for progress and the table.
 

@@ -1,4 +1,4 @@
-"""Makes the trials of a study: hands them out, tries again what died, tells what came of each."""
+"""Makes the trials of a study: hands them out, tries again what died, reports what came of each."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def execute(trials: Sequence[Trial], executor: Executor, folder: Path, console: 
     try:
         with sigterm_as_ctrl_c(), StudyView(console, trials, len(trials) - len(todo)) as view:
             try:
-                view.tell(executor.start(folder))
+                view.say(executor.start(folder))
                 return _Round(todo, executor, view).make_all()
             finally:
                 executor.stop()
     except KeyboardInterrupt:
-        raise Interrupted("the study was stopped; the same command goes on from there") from None
+        raise Interrupted("the study was stopped; the same command resumes it") from None
 
 
 class _Round:
@@ -63,7 +63,7 @@ class _Round:
         self._running = 0
         self._deaths: Counter[str] = Counter()
         self._failures: list[str] = []
-        self._told_of_others = False
+        self._reported_others = False
 
     def make_all(self) -> list[str]:
         """Return a line for each trial that failed."""
@@ -100,9 +100,9 @@ class _Round:
             raise Interrupted(answer.words) if answer.words else KeyboardInterrupt
         elif answer.kind == "busy":
             self._queue.append((trial, time.monotonic() + _SECONDS_UNTIL_ASKED_AGAIN))
-            if not self._told_of_others:
-                self._view.tell("another process makes trials of this study; theirs are left to it")
-            self._told_of_others = True
+            if not self._reported_others:
+                self._view.say("another process makes trials of this study; theirs are left to it")
+            self._reported_others = True
         else:
             self._take_death(trial, answer.words)
 
@@ -115,12 +115,12 @@ class _Round:
                 trial, f"its process died {times} ({reason}), most often for want of memory: try fewer --jobs"
             )
         else:
-            self._view.tell(
-                f"{trial.name}: its process died ({reason}); it goes on from its checkpoint ({deaths} of {retries})"
+            self._view.say(
+                f"{trial.name}: its process died ({reason}); it resumes from its checkpoint ({deaths} of {retries})"
             )
             self._queue.appendleft((trial, 0.0))
 
     def _fail(self, trial: Trial, reason: str) -> None:
-        told = without_secrets(reason)
-        self._failures.append(f"{trial.name}: {told}")
-        self._view.ended(trial, told, failed=True)
+        shown = without_secrets(reason)
+        self._failures.append(f"{trial.name}: {shown}")
+        self._view.ended(trial, shown, failed=True)

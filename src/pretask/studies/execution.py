@@ -23,7 +23,7 @@ class Execution:
     gpus_per_trial: float | None = None
     """GPUs of a trial with ray; 0.5 lets two trials share one; one where not given and the cluster has any"""
     retries: int = 3
-    """how often a trial whose process dies goes on from its checkpoint"""
+    """how often a trial whose process dies is resumed from its checkpoint"""
     ray_address: str | None = None
     """Ray cluster to join, as in 10.0.0.1:6379, or auto for the one of this machine; else the study starts one"""
 

@@ -140,7 +140,7 @@ def check_seeds(seeds: int) -> None:
         PretaskError: no seed.
     """
     if seeds < 1:
-        raise PretaskError(f"a study needs at least one seed, not {seeds}: type --seeds 3")
+        raise PretaskError(f"a study needs at least 1 seed, not {seeds}: type --seeds 3")
 
 
 def unit_of(config: AnyConfig) -> Unit:

@@ -61,7 +61,7 @@ class Candidate:
 
     Attributes:
         asked: what it is asked, and where it lies.
-        make: trains it, or goes on with that.
+        make: trains it, or resumes its training.
         length: how long it trains, in the study's unit.
     """
 
@@ -78,8 +78,8 @@ class Candidate:
         """Train it and ask it; return a line about it."""
         seconds = self.make()["seconds"]
         self.asked.answer()
-        told = ", ".join(f"{score.protocol} {100 * score.value:.2f} %" for score, _ in self.scores())
-        return f"{told} ({seconds:.0f} s)"
+        scores = ", ".join(f"{score.protocol} {100 * score.value:.2f} %" for score, _ in self.scores())
+        return f"{scores} ({seconds:.0f} s)"
 
     def scores(self) -> list[tuple[Score, str]]:
         """Return what it reached, each score with the full name of its protocol."""
@@ -156,10 +156,10 @@ class PretrainingStudy(Study[PretrainConfig]):
         return {
             **super().facts(results),
             "protocol": {
-                score.protocol: told
+                score.protocol: full_name
                 for candidate in asked
                 if candidate.finished
-                for score, told in candidate.scores()
+                for score, full_name in candidate.scores()
             },
             "tuning": {k: v for k, v in to_flat(self._judging.tuning).items() if k in TUNING_FACTS},
             "selection": "last",

@@ -1,4 +1,4 @@
-"""What all studies have in common: a plan, trials that go on where they were stopped, a table and a report."""
+"""What all studies have in common: a plan, trials that resume where they were stopped, a table and a report."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Study(ABC, Generic[C]):
         self.variants = parse_variants(methods, self.config)
 
     def run(self, equal_compute: bool, execution: Execution, console: Console | None) -> dict[str, Any]:
-        """Run the study, or go on with one that was stopped.
+        """Run the study, or resume one that was stopped.
 
         Args:
             equal_compute: also give cheaper methods the passes of the most expensive one.

@@ -31,11 +31,11 @@ class Results(Protocol):
 
 @dataclass(frozen=True)
 class Trial:
-    """One piece of work of a study, which leaves its results on disk and goes on from there when it is called again.
+    """One piece of work of a study, which leaves its results on disk and resumes from there when it is called again.
 
     Attributes:
-        name: as messages tell it; its own within the study.
-        lock: file that whoever makes it holds.
+        name: as messages show it; unique within the study.
+        lock: file that the process that makes it holds.
         results: what it leaves on disk.
         work: makes them, and returns a line about them. All of it goes to other processes.
         folders: of its runs, in their order.
@@ -71,7 +71,7 @@ def make(trial: Trial) -> Answer:
     """Make a trial in this process, unless another one is at it or has finished it meanwhile."""
     try:
         with held(trial.lock), without_bars():
-            # Whoever had the lock before may have ended between the caller's look at the results and this one's lock.
+            # Another process may have made the results since the caller looked for them, before this one had the lock.
             return Answer("done", MADE_ELSEWHERE if trial.finished else trial.work())
     except Timeout:
         return Answer("busy")

@@ -52,16 +52,16 @@ class StudyView:
         if self._live is not None:
             self._live.stop()
 
-    def tell(self, line: str | None) -> None:
+    def say(self, line: str | None) -> None:
         """Print a line, if there is one."""
         if line is not None:
             say(self._console, line)
 
     def ended(self, trial: Trial, words: str, failed: bool = False) -> None:
-        """Tell that a trial has ended, and how."""
+        """Print that a trial has ended, and how."""
         self._open.remove(trial)
         self._done += 1
-        self.tell(f"[{self._done}/{self._total}] {trial.name}{' failed' * failed}: {words}")
+        self.say(f"[{self._done}/{self._total}] {trial.name}{' failed' * failed}: {words}")
 
     def _draw(self) -> Group:
         """Return a line for each trial that is under way: its length so far, loss and validation."""
@@ -84,7 +84,7 @@ class StudyView:
         records, length = run.read_metrics(), self._length(run)
         part = run.path.name.removeprefix(trial.name).lstrip("-")  # "tuned-0.1" of a pre-training's trial
         so_far = _so_far(records[-1], length) if records else 0
-        return (f"{part} {so_far} of {length}".lstrip(), *(_figures(records[-1]) if records else ()))
+        return (f"{part} {so_far} of {length}".lstrip(), *(_latest(records[-1]) if records else ()))
 
     def _length(self, run: RunFolder) -> str:
         """Return how long a run trains, "100 epochs" or "4000 steps"."""
@@ -102,17 +102,17 @@ def _so_far(record: dict[str, Any], length: str) -> int:
     return int(record["step" if length.endswith("steps") else "epoch"])
 
 
-def _figures(record: dict[str, Any]) -> list[str]:
+def _latest(record: dict[str, Any]) -> list[str]:
     loss = record["train"].get("loss")
-    figures = [] if loss is None else [f"loss {loss:.3f}"]
+    parts = [] if loss is None else [f"loss {loss:.3f}"]
     for metrics in record.get("validation", {}).values():
         if metrics.get("top1") is not None:
-            figures.append(f"validation {100 * metrics['top1']:.1f} %")
+            parts.append(f"validation {100 * metrics['top1']:.1f} %")
             break
-    return figures
+    return parts
 
 
 def _last_change(trial: Trial) -> float:
-    """Return when the trial was begun or last told of itself; 0 where it never was."""
+    """Return when the trial was begun or last wrote metrics; 0 where it was never begun."""
     files = (trial.lock, *(RunFolder(path).metrics for path in trial.folders))
     return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)

@@ -27,7 +27,7 @@ __all__ = [
 def train(
     config: RunConfig, data: ImageData | None = None, console: Console | None = None, report: bool = True
 ) -> dict[str, Any]:
-    """Train one model, or go on with a run that was stopped, and return its results.
+    """Train one model, or resume a run that was stopped, and return its results.
 
     A run folder that has its results is read, not trained again.
 
@@ -50,10 +50,10 @@ def train(
 def pretrain(
     config: PretrainConfig, data: ImageData | None = None, console: Console | None = None
 ) -> dict[str, Any]:
-    """Train a backbone without labels, or go on with a run that was stopped, and return its results.
+    """Train a backbone without labels, or resume a run that was stopped, and return its results.
 
-    Labels shape the splits, and where there are some the neighbours of embeddings are counted by class while the
-    training goes on; nothing is learned or selected from them.
+    Labels shape the splits, and where there are some the neighbours of embeddings are counted by class during
+    training; nothing is learned or selected from them.
 
     Args:
         config, data, console: as for `train`; warnings are printed too.
@@ -87,7 +87,7 @@ def save_untrained(config: PretrainConfig, data: ImageData | None = None) -> dic
 def train_few_shot(
     config: FewShotConfig, split: ClassSplit | None = None, console: Console | None = None
 ) -> dict[str, Any]:
-    """Train a backbone by episodes, or go on with a run that was stopped, and try it on classes it has never seen.
+    """Train a backbone by episodes, or resume a run that was stopped, and try it on classes it has never seen.
 
     Args:
         config: the run; what it leaves open is decided and saved.
@@ -106,7 +106,7 @@ def train_few_shot(
 
 
 def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]:
-    """Go on with a run of any kind from its folder alone; see `train`.
+    """Resume a run of any kind from its folder alone; see `train`.
 
     Raises:
         PretaskError: the folder holds no run.

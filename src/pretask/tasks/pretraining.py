@@ -35,8 +35,8 @@ from pretask.training.snapshot import Position
 class Pretraining(Task[PretrainConfig, ImageData, Objective]):
     """Trains an objective, and keeps its backbone; see `Task`.
 
-    Labels shape the splits, and where there are some the neighbours of embeddings are counted by class while the
-    training goes on; nothing is learned or selected from them.
+    Labels shape the splits, and where there are some the neighbours of embeddings are counted by class during
+    training; nothing is learned or selected from them.
     """
 
     kind: ClassVar[Kind] = "pretraining"
@@ -99,8 +99,8 @@ class Pretraining(Task[PretrainConfig, ImageData, Objective]):
         return ""
 
     def notes(self, trainee: Objective) -> Sequence[str]:
-        told = trainee.reconstruction
-        return (f"reconstructed, not the paper's own: {told}",) if told else ()
+        what = trainee.reconstruction
+        return (f"reconstructed, not the paper's own: {what}",) if what else ()
 
     def warnings(self, trainee: Objective, steps: int) -> Sequence[str]:
         return (few_steps(len(self.images.train), steps, self.config.optim.batch_size),)
@@ -114,8 +114,8 @@ class Pretraining(Task[PretrainConfig, ImageData, Objective]):
         return EmbeddingWatch(self.images, self.device, self.config.session.seed, console)
 
     def save(self, trainee: Objective, folder: Path) -> None:
-        told = [trainee.reconstruction] if trainee.reconstruction else []
-        save_encoder(folder, trainee.encoder, self.card(reconstructions=told))
+        reconstructions = [trainee.reconstruction] if trainee.reconstruction else []
+        save_encoder(folder, trainee.encoder, self.card(reconstructions=reconstructions))
 
     def results(
         self, trainee: Objective, folder: RunFolder, position: Position, epochs: int

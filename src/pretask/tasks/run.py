@@ -33,7 +33,7 @@ def run_task(
     console: Console | None = None,
     report: bool = True,
 ) -> dict[str, Any]:
-    """Train, or go on with a run that was stopped, and return its results; see `pretask.tasks.train`.
+    """Train, or resume a run that was stopped, and return its results; see `pretask.tasks.train`.
 
     Args:
         kind: of the training.
@@ -52,7 +52,7 @@ def run_task(
     config = task.decide(accelerator.device)
     if folder.finished:
         say(console, f"{folder.path} is finished: its results are read, not made again")
-        return _told(task, folder, folder.read_results())
+        return _with_folder(task, folder, folder.read_results())
 
     trainee = task.build()
     expected = task.foresee(trainee, pieces_open=asked.optim.accumulate is None)
@@ -78,7 +78,7 @@ def run_task(
         **_costs(position, task.passes(trainee), accelerator),
     }
     _end(folder, results, accelerator, console, report)
-    return _told(task, folder, results)
+    return _with_folder(task, folder, results)
 
 
 def join_processes(session: SessionConfig) -> Accelerator:
@@ -131,7 +131,7 @@ def _end(
     accelerator.wait_for_everyone()
 
 
-def _told(task: Task[C, D, T], folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
+def _with_folder(task: Task[C, D, T], folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
     return {**results, "folder": str(folder.path), "kind": task.kind}
 
 
@@ -144,7 +144,7 @@ def _header(
         task: with nothing left open.
         trainee, loader: as built for it.
         accelerator: of this process.
-        asked: tells what was left open.
+        asked: says what was left open.
     """
     facts, optim = trainee.backbone.facts, task.config.optim
     epochs, total = training_length(optim, len(loader))

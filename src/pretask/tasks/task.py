@@ -359,7 +359,7 @@ class Task(ABC, Generic[C, D, T]):
 
         Args:
             inference: the default way to answer.
-            class_names: that it tells apart.
+            class_names: of the classes that it distinguishes.
             method: its name; None is that of the task.
             facts: beside data, number of images and seed.
         """

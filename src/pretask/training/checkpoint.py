@@ -31,7 +31,7 @@ class Checkpoints:
 
     @property
     def exist(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return self.newest.is_file() or self.previous.is_file()
 
     def save(self, tree: Any) -> None:
@@ -48,7 +48,7 @@ class Checkpoints:
         """Return the newest checkpoint that is whole.
 
         Args:
-            warn: is told in one line where that is the previous one.
+            warn: is called with one line where that is the previous one.
 
         Raises:
             PretaskError: neither is whole.
@@ -65,7 +65,7 @@ class Checkpoints:
                 f"the checkpoint {self.newest} is damaged ({reason}): "
                 f"delete {self.newest.parent} to start the run again"
             ) from None
-        warn(f"the checkpoint {self.newest} is damaged ({reason}): going on from the one before it")
+        warn(f"the checkpoint {self.newest} is damaged ({reason}): resuming from the one before it")
         return tree
 
     def drop_previous(self) -> None:

@@ -97,10 +97,10 @@ def available_threads() -> int:
 
 
 def prepare_host(threads: int | None, device: torch.device) -> None:
-    """Set the number of threads, `available_threads` where none is given, and what keeps the processor fast."""
+    """Set the number of threads, `available_threads` where none is given, and what keeps the CPU fast."""
     torch.set_num_threads(available_threads() if threads is None else threads)
     if device.type == "cpu":
-        # Weights that decay to denormal numbers slow the processor several times over.
+        # Weights that decay to denormal numbers slow the CPU several times over.
         torch.set_flush_denormal(True)
         keep_freed_memory()
 
@@ -160,13 +160,13 @@ def peak_memory(device: torch.device) -> int:
 
 def hardware(device: torch.device) -> dict[str, str | int]:
     """Return what the run computes on, for reports."""
-    facts: dict[str, str | int] = {"processor": _processor(), "threads": torch.get_num_threads()}
+    facts: dict[str, str | int] = {"processor": _cpu_name(), "threads": torch.get_num_threads()}
     if device.type == "cuda":
         facts["gpu"] = torch.cuda.get_device_name(device)
     return facts
 
 
-def _processor() -> str:
+def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

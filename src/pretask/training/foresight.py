@@ -101,9 +101,10 @@ def _peak(model: Trainee, step: Step, rows: int, device: torch.device) -> int:
     """Return the bytes that a step takes at its highest beyond what is there before it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        before: int = torch.cuda.memory_allocated(device)
         step(model, rows)
-        return int(torch.cuda.max_memory_allocated(device)) - before
+        most: int = torch.cuda.max_memory_allocated(device)
+        return most - before
     with _Counter() as counter:
         step(model, rows)
     return counter.peak

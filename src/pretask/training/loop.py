@@ -45,7 +45,7 @@ def fit(
     accelerator: Accelerator, validate: Validate[T] | None, save: Save[T], console: Console | None,
     prepare: Prepare[T] | None = None,
 ) -> tuple[T, Position]:  # fmt: skip
-    """Train a method, or go on with a training that was stopped.
+    """Train a method, or resume a training that was stopped.
 
     The weights that score best in `validate` go to the run folder through `save`; without `validate`, or where the
     configuration selects the last, the last.
@@ -166,7 +166,7 @@ def fit(
 
 
 def _interrupted(position: Position, total: int) -> Interrupted:
-    return Interrupted(f"stopped after step {position.step} of {total}; the same command goes on from there")
+    return Interrupted(f"stopped after step {position.step} of {total}; the same command resumes it")
 
 
 def _share_of_time(session: SessionConfig, position: Position) -> float:

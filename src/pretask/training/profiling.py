@@ -22,8 +22,8 @@ _ROWS = 25
 class StepProfile:
     """Profiles the first steps of a training, and writes a trace and a table into the run folder.
 
-    `profile/trace.json` is for Perfetto or chrome://tracing; `profile/table.txt` tells the share of each phase of a
-    step and the dearest operations.
+    `profile/trace.json` is for Perfetto or chrome://tracing; `profile/table.txt` shows the share of each phase of a
+    step and the most expensive operations.
 
     Args:
         steps: how many; 0 profiles nothing and costs nothing.
@@ -64,7 +64,7 @@ class StepProfile:
             yield batch
 
     def step(self) -> None:
-        """Tell that a step has ended."""
+        """Count a step that has ended."""
         if self._profile is not None:
             self._left -= 1
             if not self._left:

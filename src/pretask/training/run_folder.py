@@ -35,10 +35,10 @@ class RunFolder:
         self.environment = path / "environment.json"
 
     def open(self, config: C) -> C:
-        """Make the folder, or take up one that was started with the same configuration.
+        """Make the folder, or resume one that was started with the same configuration.
 
         Returns:
-            the configuration to use: `config`, or the saved one where the run goes on.
+            the configuration to use: `config`, or the saved one where a run is resumed.
 
         Raises:
             PretaskError: the folder holds a run of another configuration, or cannot be made.
@@ -56,7 +56,7 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to go on with: a configuration, and a checkpoint or results."""
+        """Whether there is something to resume: a configuration, and a checkpoint or results."""
         return self.config.is_file() and (self.checkpoints.exist or self.finished)
 
     @property

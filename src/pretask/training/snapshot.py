@@ -81,7 +81,7 @@ def restore_snapshot(
         checkpoints: of the run.
         weights: what is restored.
         accelerator: of this process.
-        warn: is told where the newest is damaged and the one before it is taken.
+        warn: is called with one line where the newest is damaged and the one before it is taken.
 
     Raises:
         PretaskError: no whole snapshot, another number of processes, or another architecture.

@@ -47,7 +47,7 @@ def compile_method(method: nn.Module, how: str) -> None:
 
 
 def begin_step(how: str) -> None:
-    """Tell that what the step before returned is no longer needed, so that a replay may overwrite it."""
+    """Mark what the step before returned as no longer needed: a replay may overwrite it."""
     if how == "graphs":
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
@@ -80,7 +80,7 @@ class Meter:
 
     @classmethod
     def restored(cls, state: dict[str, object], device: torch.device) -> Meter:
-        """Return a meter that goes on from `state`."""
+        """Return a meter that continues from `state`."""
         meter = cls()
         meter.steps = int(str(state["steps"]))
         sums = state["sums"]
@@ -125,7 +125,7 @@ def add_gradient(
         pieces: equal parts of the batch that go through the network one after the other; their means are taken.
         session: says precision and compilation.
         accelerator: of this process.
-        profile: is told the phases.
+        profile: times the phases.
     """
     sums: dict[str, Tensor] = {}
     split = zip(images.chunk(pieces), labels.chunk(pieces), strict=True)

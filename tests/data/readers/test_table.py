@@ -209,7 +209,7 @@ def test_faults_of_files(tmp_path):
     good = {"image": IMAGES, "label": LABELS}
     write(tmp_path / "b" / "train.parquet", **good)
     write(tmp_path / "b" / "more.parquet", **good)
-    with pytest.raises(PretaskError, match=r"cannot tell which split .*more.parquet is"):
+    with pytest.raises(PretaskError, match=r"the name of .*more.parquet does not say its split"):
         load_data(tmp_path / "b")
     write(tmp_path / "c" / "test.parquet", **good)
     with pytest.raises(PretaskError, match="no train images"):

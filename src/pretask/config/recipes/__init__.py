@@ -19,7 +19,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     """Return the settings of a recipe, of a training with labels or of a pre-training.
 
     Raises:
-        PretaskError: an unknown name; the nearest is told.
+        PretaskError: an unknown name; the message names the nearest.
     """
     if name not in recipe_names():
         raise unknown_name("recipe", name, recipe_names())

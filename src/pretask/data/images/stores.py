@@ -37,7 +37,7 @@ class Blocks:
 
         Blocks come in random order, and so do the images of each. That sequence is cut into as many lanes as blocks
         can be at hand, and every batch takes the next images of every lane: it is mixed from that many places, and
-        whoever is given a part of each batch, as ranks are, reads a part of the lanes.
+        a rank, which gets a part of each batch, reads a part of the lanes.
         """
         rows = torch.randperm(len(self.of), generator=draws)
         found, of = self.of.unique(return_inverse=True)  # type: ignore[no-untyped-call]

@@ -120,7 +120,7 @@ def _check(
     world_size: int,
 ) -> None:
     if len(split) == 0:
-        raise PretaskError("the split has no images: give a data set with at least one")
+        raise PretaskError("the split has no images: give a data set with at least 1")
     if batch_size < 1:
         raise PretaskError(f"batch size {batch_size} is not allowed: give 1 or more")
     if min(image_size) < 1:

@@ -83,7 +83,7 @@ def _tensor(array: Any, what: str) -> Tensor:
 def _channels_first(images: Tensor, what: str) -> Tensor:
     shape = tuple(images.shape)
     if 0 in shape[1:]:
-        raise PretaskError(f"{what} have shape {shape}: images without pixels cannot be told apart")
+        raise PretaskError(f"{what} have shape {shape}: images without pixels cannot be distinguished")
     if images.ndim == 3:
         return images.unsqueeze(1)
     if images.ndim != 4:

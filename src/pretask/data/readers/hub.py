@@ -49,7 +49,7 @@ def read_hub(name: str) -> RawData:
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Tell whether `folder` was written by `save_to_disk`."""
+    """Whether `folder` was written by `save_to_disk`."""
     return (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file()
 
 

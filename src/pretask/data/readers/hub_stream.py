@@ -33,7 +33,7 @@ _ADDRESS = re.compile(
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PASSING = frozenset((None, 408, 425, 429, 500, 502, 503, 504))
 """Answers after which a question is asked again; None is no answer at all."""
-_LATER = "try again later: a run that is typed again goes on where it stopped"
+_LATER = "try again later: the same command resumes a run where it stopped"
 _LOGIN = "type `hf auth login` or set HF_TOKEN"
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class HubRanges(HfFileSystemFile):
 
     def __init__(self, file: HubFile) -> None:
         self.file = file
-        with _told(file):
+        with _one_line_faults(file):
             super().__init__(
                 file.hub, str(file.place).removeprefix(PREFIX), mode="rb", size=file.size, cache_type="none"
             )
@@ -123,7 +123,7 @@ class HubRanges(HfFileSystemFile):
         return hf_hub_url(place.repo, place.path, repo_type="dataset", revision=place.revision)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        with _told(self.file):
+        with _one_line_faults(self.file):
             content: bytes = super()._fetch_range(start, end)
         if len(content) > end - start:
             raise PretaskError(
@@ -179,7 +179,7 @@ def _repository(place: HubAddress, **options: Any) -> Any:
 
 def _ask(question: Callable[[], T], what: object) -> T:
     """Return the answer, asked for again where the network or the Hub is at fault."""
-    with _told(what):
+    with _one_line_faults(what):
         for pause in PAUSES:
             try:
                 return question()
@@ -193,7 +193,7 @@ def _ask(question: Callable[[], T], what: object) -> T:
 
 
 @contextmanager
-def _told(what: object) -> Iterator[None]:
+def _one_line_faults(what: object) -> Iterator[None]:
     """Say in one line why `what` cannot be read."""
     try:
         yield

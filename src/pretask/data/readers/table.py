@@ -42,7 +42,7 @@ def tables_of(files: Sequence[P], folder: P) -> dict[str, list[P]]:
 
 
 def is_pattern(path: Path) -> bool:
-    """Tell whether a path stands for several files, as in "pets/train-*.parquet"."""
+    """Whether a path stands for several files, as in "pets/train-*.parquet"."""
     return has_wildcard(path) and not path.exists()
 
 
@@ -66,7 +66,7 @@ def named_tables(files: Sequence[P], pattern: P) -> dict[str, list[P]]:
 
 
 def has_wildcard(path: PurePath) -> bool:
-    """Tell whether a path holds what stands for any letters."""
+    """Whether a path holds a wildcard."""
     return bool(set("*?[") & set(str(path)))
 
 
@@ -82,7 +82,7 @@ def _by_split(files: Sequence[P], where: P) -> dict[str, list[P]]:
         return {"train": unknown} if unknown else {}
     if unknown:
         raise PretaskError(
-            f"cannot tell which split {unknown[0]} is: name it train…, valid… or test…, or move it elsewhere"
+            f"the name of {unknown[0]} does not say its split: call it train…, valid… or test…, or move it elsewhere"
         )
     tables = {split: found[split] for split in SPLITS if split in found}
     check_has_images(tables, str(where))

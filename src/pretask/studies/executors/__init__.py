@@ -16,8 +16,8 @@ from pretask.studies.trials import Answer, Trial
 class Executor(ABC):
     """Makes trials, several at a time, by calling `trials.make` wherever it has processes.
 
-    It hands out what it is given and tells what came of it. Which trials there are, which are tried again and what the
-    user sees is the study's business.
+    It hands out what it is given and reports what came of it. Which trials there are, which are tried again and what
+    the user sees is the study's business.
 
     Args:
         execution: numbers that were checked.

@@ -95,7 +95,7 @@ class RayExecutor(Executor):
         except errors.RayError as death:
             return Answer("died", type(death).__name__)
         if answer.kind == "stopped":  # by its machine, which shuts down: the user stops a study here
-            return Answer("died", "its machine told it to end")
+            return Answer("died", "its machine asked it to end")
         return answer
 
     def _connect(self) -> None:
@@ -140,7 +140,7 @@ class _Place:
     Attributes:
         folder: in which the command was typed, to which relative paths belong.
         mark: a file in the study's folder, which only storage that is shared has on all machines.
-        arguments: of the command, for what runs tell of themselves.
+        arguments: of the command, which runs record in their results.
         versions: of the packages that decide results.
     """
 
