@@ -92,6 +92,37 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     )
 
 
+def share_interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the ends of Wilson's interval for a share of which `right` of `n` were seen.
+
+    Raises:
+        ValueError: n is 0, or `right` is not from 0 to n.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(right, n).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def paired_share_difference(a: Sequence[bool], b: Sequence[bool]) -> Difference:
+    """Return how much more often `a` is right than `b` on the same images, with McNemar's 95 % interval.
+
+    The interval is Agresti and Min's (Statistics in Medicine 2005), which adds half an observation to each cell and
+    so has a width even where no image was answered differently.
+
+    Raises:
+        ValueError: nothing to compare, or lists of different lengths.
+    """
+    if len(a) != len(b) or not a:
+        raise ValueError(f"need two lists of one length, at least 1, got {len(a)} and {len(b)}")
+    n = len(a) + 2
+    only_a = sum(x and not y for x, y in zip(a, b, strict=True)) + 0.5
+    only_b = sum(y and not x for x, y in zip(a, b, strict=True)) + 0.5
+    mean = (only_a - only_b) / n
+    half = 1.959964 * math.sqrt((only_a + only_b) / n - mean**2) / math.sqrt(n)
+    return Difference((only_a - only_b) / len(a), mean - half, mean + half, len(a))
+
+
 def bootstrap_interval(values: Sequence[float], level: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Return the interval of the mean from 9,999 samples drawn with replacement: their percentiles.
 

@@ -64,8 +64,10 @@ def run_task(
         if accelerator.is_main_process:
             folder.start(config, describe_environment(hardware(accelerator.device)))
         accelerator.wait_for_everyone()
-        for line in (*_header(task, trainee, loader, accelerator, asked.session), expected):
+        for line in _header(task, trainee, loader, accelerator, asked.session):
             say(console, line)
+        if expected is not None:
+            say(console, expected.line())
         trainee, position = task.fit(trainee, loader, folder, accelerator, validate, console)
     epochs = position.epoch or training_length(config.optim, len(loader))[0]
     results = {

@@ -26,8 +26,8 @@ from pretask.errors import PretaskError
 from pretask.methods import ModelCard, load_backbone_weights, read_card
 from pretask.options import Decision
 from pretask.training.device import resolve_precision
-from pretask.training.display import in_bytes, in_minutes
-from pretask.training.foresight import Foresight, foresee_memory, foresee_seconds
+from pretask.training.display import in_bytes
+from pretask.training.foresight import Expected, Foresight, foresee_memory, foresee_seconds
 from pretask.training.loop import Prepare, Validate, fit
 from pretask.training.optim import training_length
 from pretask.training.run_folder import RunFolder
@@ -36,6 +36,8 @@ from pretask.training.step import resolve_compile
 from pretask.training.weights import T
 
 FEW_STEPS = 8
+FORWARD_SHARE = 3
+"""A forward and backward pass is about so many forward passes."""
 SMALLEST_BATCH = 16
 D = TypeVar("D", bound=ImageData | ClassSplit)
 
@@ -178,42 +180,44 @@ class Task(ABC, Generic[C, D, T]):
         labels[rows:] = FILLER
         return images.contiguous(memory_format=layout), labels
 
-    def foresee(self, trainee: T, pieces_open: bool) -> str:
+    def foresee(self, trainee: T, pieces_open: bool = True) -> Expected | None:
         """Measure what a step takes; where it is more than there is, cut the batch into pieces.
 
-        Every process must ask.
+        Every process must ask: a step may exchange features.
 
         Args:
             trainee: what is trained.
             pieces_open: whether `accumulate` may be chosen here.
 
         Returns:
-            a line for the header.
+            what the training will take; None where it cannot be measured on noise.
 
         Raises:
             PretaskError: too little memory, and the batch cannot be cut.
         """
         if self.sample(trainee, 1) is None:
-            return ""
+            return None
         rows = min(self.images_per_step(trainee), len(self.images.train))
         optim = self.config.optim
-        here = foresee_memory(
-            trainee, self._step, optim.optimizer, self.device
-        )  # all: a step may exchange features
+        here = foresee_memory(trainee, self._step, optim.optimizer, self.device)
         found = found_by_first(lambda: here)
-        if rows / optim.accumulate > found.most_rows:
+        pieces = optim.accumulate
+        if rows / pieces > found.most_rows:
             pieces = self._pieces(trainee, rows, found, pieces_open)
-            needs = f"a step of {rows} images takes {in_bytes(found.memory(rows))}, {in_bytes(found.free)} are free"
+            needs = f"a step of {rows} images needs {in_bytes(found.memory(rows))}, {in_bytes(found.free)} are free"
             self.decided += (Decision("accumulate", pieces, needs),)
             self.config = override(self.config, accumulate=pieces)
-        piece = rows // self.config.optim.accumulate
-        seconds = foresee_seconds(trainee, self._step, piece, self.device)
+        piece = rows // pieces
+        piece_seconds = foresee_seconds(trainee, self._step, piece, self.device)
         epochs, steps = training_length(optim, max(1, len(self.images.train) // rows))
-        judged = 0 if self.images.validation is None else len(self.images.validation) * epochs / 3
-        total = seconds * (steps * self.config.optim.accumulate + judged / piece)
-        needed = in_bytes(found.memory(piece))
-        return (
-            f"expected  {in_minutes(total)}, {needed} of memory beside the data ({in_bytes(found.free)} free)"
+        judged = 0 if self.images.validation is None else len(self.images.validation) * epochs
+        judging = judged * trainee.image_views / (FORWARD_SHARE * piece)
+        return Expected(
+            step_seconds=piece_seconds * pieces,
+            rows=rows,
+            seconds=piece_seconds * (steps * pieces + judging),
+            memory=found.memory(piece),
+            free=found.free,
         )
 
     def _pieces(self, trainee: T, rows: int, found: Foresight, pieces_open: bool) -> int:

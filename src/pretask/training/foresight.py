@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from pretask.methods import Trainee
 from pretask.training.device import free_memory
+from pretask.training.display import in_bytes, in_minutes
 
 STATES = {"sgd": 1, "lars": 1, "adamw": 2}
 """Values that an optimiser keeps for each weight."""
@@ -50,6 +51,30 @@ class Foresight:
     def most_rows(self) -> int:
         """How many images may go through the network at once; 0 where not even one."""
         return max(0, int((SHARE * self.free - self.fixed) / (MARGIN * max(1.0, self.per_image))))
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a training will take.
+
+    Attributes:
+        step_seconds: of one step, over `rows` images.
+        rows: labelled images of a step.
+        seconds: of all steps and validations.
+        memory: bytes at the highest, beside the data.
+        free: bytes that there are.
+    """
+
+    step_seconds: float
+    rows: int
+    seconds: float
+    memory: float
+    free: float
+
+    def line(self) -> str:
+        """Return it in words, for the header."""
+        memory = f"{in_bytes(self.memory)} of memory beside the data ({in_bytes(self.free)} free)"
+        return f"expected  {in_minutes(self.seconds)}, {memory}"
 
 
 def foresee_memory(model: Trainee, step: Step, optimizer: str, device: torch.device) -> Foresight:
@@ -101,9 +126,9 @@ def _peak(model: Trainee, step: Step, rows: int, device: torch.device) -> int:
     """Return the bytes that a step takes at its highest beyond what is there before it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        before: int = torch.cuda.memory_allocated(device)
+        before = int(torch.cuda.memory_allocated(device))
         step(model, rows)
-        most: int = torch.cuda.max_memory_allocated(device)
+        most = int(torch.cuda.max_memory_allocated(device))
         return most - before
     with _Counter() as counter:
         step(model, rows)
