@@ -30,6 +30,7 @@ FLOORS = (
     {"export", "explain"},
     {"prediction"},
     {"studies"},
+    {"fitting"},
     {"speed"},
     {"cli", "__main__"},
 )
@@ -44,6 +45,7 @@ LIGHT = {
     "pretask.io.redaction",
     "pretask.io.signals",
     "pretask.cli.app",
+    "pretask.cli.fitting",
     "pretask.cli.flags",
     "pretask.cli.machine",
     "pretask.cli.models",

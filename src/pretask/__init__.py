@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pretask.data import ImageData as ImageData
     from pretask.data import load_data as load_data
     from pretask.errors import PretaskError as PretaskError
+    from pretask.fitting import fit as fit
     from pretask.losses import create_loss as create_loss
     from pretask.methods import Classifier as Classifier
     from pretask.methods import Method as Method
@@ -48,6 +49,7 @@ _HOMES = {
     "create_method": "pretask.methods",
     "create_pretext": "pretask.pretexts",
     "create_pretexts": "pretask.pretexts",
+    "fit": "pretask.fitting",
     "load_classifier": "pretask.methods",
     "load_encoder": "pretask.methods",
     "load_config": "pretask.config.files",

@@ -23,18 +23,7 @@ def build_data(config: AnyConfig, given: ImageData | None = None) -> ImageData:
         PretaskError: data that cannot be read or split as asked; without classes, it is for pre-training alone.
     """
     asked = config.data
-    data = (
-        given
-        if given is not None
-        else load_data(
-            asked.data,
-            image_size=asked.image_size,
-            channels=asked.channels,
-            skip_bad=asked.skip_bad,
-            root=asked.data_root,
-            labelled=config.kind != "pretraining",
-        )
-    )
+    data = given if given is not None else unsplit_data(config)
     if data.num_classes < 2 or config.kind == "episodes":
         return data
     split = apply_splits(
@@ -49,6 +38,23 @@ def build_data(config: AnyConfig, given: ImageData | None = None) -> ImageData:
     if asked.learn_from == "all":
         split = with_validation(split)
     return split if asked.test else replace(split, test=None)
+
+
+def unsplit_data(config: AnyConfig) -> ImageData:
+    """Read the data that a configuration names, as it is.
+
+    Raises:
+        PretaskError: data that cannot be read.
+    """
+    asked = config.data
+    return load_data(
+        asked.data,
+        image_size=asked.image_size,
+        channels=asked.channels,
+        skip_bad=asked.skip_bad,
+        root=asked.data_root,
+        labelled=config.kind != "pretraining",
+    )
 
 
 def fix_version(config: C) -> C:

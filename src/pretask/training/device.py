@@ -105,6 +105,13 @@ def prepare_host(threads: int | None, device: torch.device) -> None:
         keep_freed_memory()
 
 
+def process_started() -> float:
+    """Return when this process began, as `time.time` has it."""
+    import psutil
+
+    return float(psutil.Process().create_time())
+
+
 def free_memory(device: torch.device) -> int:
     """Return the bytes that this process can still take: of the GPU on a GPU; else of the machine and its limits."""
     if device.type == "cuda":

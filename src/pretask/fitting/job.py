@@ -1,0 +1,419 @@
+"""The job from beginning to end: look, plan, race, train the winner, judge it, report."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pretask import tasks
+from pretask.config.files import override, to_flat
+from pretask.config.sections import RunConfig
+from pretask.data import ImageData
+from pretask.errors import PretaskError
+from pretask.fitting.judging import judge, worth
+from pretask.fitting.plan import (
+    NETWORK_SHARE,
+    NETWORKS,
+    PRIOR_WAY,
+    SHORTEST,
+    SHORTEST_EPOCHS,
+    TUNED_SIZES,
+    WAY_SHARE,
+    WAYS,
+    Candidate,
+    affordable,
+    arms_that_fit,
+    halving,
+    sensible_seconds,
+)
+from pretask.fitting.state import State
+from pretask.io.files import make_folder
+from pretask.reports.fit_report import race_table, write_fit_report
+from pretask.reports.table import print_tables
+from pretask.studies.execute import execute
+from pretask.studies.execution import ONE_AT_A_TIME, Execution
+from pretask.studies.executors import create_executor
+from pretask.studies.plan import Variant, parse_variants
+from pretask.studies.trials import LOCKS, Trial, held
+from pretask.tasks import Supervised
+from pretask.training.data import fix_version, unsplit_data
+from pretask.training.device import resolve_device, resolve_precision
+from pretask.training.display import in_minutes, say
+from pretask.training.run_folder import RunFolder, describe_environment, folder_name
+
+REPORT = "fit.html"
+RACE = "race"
+_LOOK, _PLAN, _FINAL, _TRUST = "look", "plan", "final", "trust"
+_END_SECONDS = 6.0
+"""For reports and files, after the last training."""
+_SAFETY = 0.95
+"""Of the time that is left, what the last training plans to take."""
+_CURVE_POINTS = 4
+_MANY_TO_JUDGE = 300
+"""Validation images that are enough to choose by."""
+
+
+def fit(
+    data: str | Path | ImageData,
+    seconds: float | None = None,
+    methods: Sequence[str] = WAYS,
+    config: RunConfig | None = None,
+    execution: Execution = ONE_AT_A_TIME,
+    console: Console | None = None,
+    started: float | None = None,
+) -> dict[str, Any]:
+    """Make the best classifier that the time allows, or resume a job that was stopped.
+
+    Networks, sizes of images and ways of learning are tried on the training images and chosen on validation images;
+    the winner trains on both in the time that is left; the test images judge it once.
+
+    Args:
+        data: what `load_data` takes.
+        seconds: for everything; chosen by the number of images where not given.
+        methods: ways of learning to try, each with settings of its own where wanted; the baseline is the control.
+        config: whatever else is to be so and not otherwise; backbone and image size are tried where they are open.
+        execution: where trials are made, and how many at a time.
+        console: for progress, tables and the verdict.
+        started: when the clock began, as `time.time` has it; now where not given.
+
+    Returns:
+        what was found: "folder" (the model's), "look", "plan", "rounds", "winner", "worth", "test", "seconds".
+
+    Raises:
+        PretaskError: data that cannot be read, a method that does not exist, or a folder of another job.
+        Interrupted: the user stopped it; the same call resumes it.
+    """
+    asked = config or RunConfig()
+    if not isinstance(data, ImageData):
+        asked = override(asked, data=str(data))
+    job = Job(asked, seconds, methods, execution, console, clock.time() if started is None else started)
+    return job.run(data if isinstance(data, ImageData) else None)
+
+
+class Job:
+    """One job and its folder; see `fit`."""
+
+    def __init__(
+        self,
+        asked: RunConfig,
+        seconds: float | None,
+        methods: Sequence[str],
+        execution: Execution,
+        console: Console | None,
+        started: float,
+    ) -> None:
+        self.asked = fix_version(asked)
+        self.variants = {variant.name: variant for variant in parse_variants(methods, self.asked)}
+        self.execution, self.console = execution, console
+        self.seconds, self.started = seconds, started
+        self.executor = create_executor(execution, asked.session.device)
+        self.device = resolve_device(asked.session.device)
+
+    def run(self, given: ImageData | None) -> dict[str, Any]:
+        """Do all phases that are not done; see `fit`."""
+        self.given = given
+        self.raw = self._load()
+        session = self.asked.session
+        self.folder = Path(session.runs) / folder_name(session.name, f"fit-{self.raw.name}")
+        make_folder(self.folder, "another --runs folder")
+        with held(self.folder / LOCKS / "job.lock", wait=True):
+            asked = {k: v for k, v in to_flat(self.asked).items() if k not in ("runs", "workers")}
+            asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asked.items()}
+            asked |= {"methods": list(self.variants), "time": self.seconds}
+            self.state = State(self.folder, asked, self.started)
+            self._look()
+            self._plan()
+            winner = self._race()
+            self._train(winner)
+            return self._end(winner)
+
+    # -- look -------------------------------------------------------------------------------------------------------
+
+    def _load(self) -> ImageData:
+        if self.given is not None:
+            return self.given
+        return unsplit_data(self.asked)
+
+    def _look(self) -> None:
+        """Say what there is, and fix what all trials share."""
+        if _LOOK not in self.state:
+            images = len(self.raw.train)
+            own = self.raw.validation is not None or self.asked.data.validation != RunConfig().data.validation
+            share = (
+                self.asked.data.validation if own else min(0.25, max(0.1, round(_MANY_TO_JUDGE / images, 2)))
+            )
+            precision = resolve_precision(self.asked.session.precision, self.device)
+            self.state.keep(_LOOK, {"validation": share, "precision": precision})
+        found = self.state[_LOOK]
+        self.base = override(self.asked, validation=found["validation"], precision=found["precision"])
+        self.data = self._splits(self.raw)
+        self._say("data", self.data.summary())
+        for made in self.data.decisions:
+            self._say("decided", made.line())
+        for note in self.data.notes:
+            self._say("note", note)
+
+    def _splits(self, data: ImageData) -> ImageData:
+        return Supervised.read(self.base, data).data
+
+    def _at(self, size: int | None) -> ImageData:
+        return self.raw if size is None else replace(self.raw, image_size=(size, size))
+
+    # -- plan -------------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        """Measure what each network costs on this machine, and share out the time."""
+        if _PLAN not in self.state:
+            images = len(self.data.train)
+            total = self.seconds or sensible_seconds(images)
+            costs = {c: self._cost(c) for c in self._networks()}
+            left = total - self.state.spent - _END_SECONDS
+            last = max(1.0, left * (1 - NETWORK_SHARE - WAY_SHARE))
+            networks = affordable(costs, images, last)
+            # The first trial is of the likeliest network: its cost says what a trial takes at least.
+            shortest = max(SHORTEST, SHORTEST_EPOCHS * images * costs[networks[0]])
+            arms = arms_that_fit(networks, left * NETWORK_SHARE, shortest)
+            ways = arms_that_fit(list(self.variants), left * WAY_SHARE, shortest)
+            if len(ways) < 2:
+                ways = list(self.variants)[:2]
+            rounds = [
+                *(halving("network", len(arms), left * NETWORK_SHARE, shortest) if len(arms) > 1 else ())
+            ]
+            if len(ways) > 1:
+                rounds += halving("learning", len(ways), left * WAY_SHARE, shortest)
+            self.state.keep(
+                _PLAN,
+                {
+                    "seconds": total,
+                    "images": images,
+                    "costs": {c.name: cost for c, cost in costs.items()},
+                    "networks": [asdict(c) for c in arms],
+                    "ways": ways,
+                    "rounds": [asdict(r) for r in rounds],
+                },
+            )
+        plan = self.state[_PLAN]
+        chosen = "" if self.seconds else f", chosen for {plan['images']:,} images (--time changes it)"
+        self._say("time", f"{in_minutes(plan['seconds'])}{chosen}")
+        names = ", ".join(Candidate(**c).name.partition(",")[0] for c in plan["networks"])
+        self._say("plan", f"networks to try: {names}; ways of learning: {', '.join(plan['ways'])}")
+
+    def _networks(self) -> list[Candidate]:
+        """Return the networks and sizes that could be tried, with the way of learning that is tried first."""
+        asked, native = self.base.backbone, min(self.raw.image_size)
+        way = PRIOR_WAY if PRIOR_WAY in self.variants else next(iter(self.variants))
+        own_size = self.base.data.image_size
+        starts = asked.pretrained or asked.init is not None
+        if starts or asked.backbone != "auto":
+            known = [
+                (asked.backbone, size)
+                for size in (TUNED_SIZES if starts else sorted({s for _, s in NETWORKS}))
+            ]
+        else:
+            known = list(NETWORKS)
+        fixed = own_size is not None or native <= min(size for _, size in known)
+        pairs = [(name, None if fixed else size) for name, size in known if fixed or size <= native]
+        return [Candidate(name, size, way) for name, size in dict.fromkeys(pairs)]
+
+    def _cost(self, candidate: Candidate) -> float:
+        """Return the seconds that an image of an epoch takes; without end where it does not fit into memory."""
+        task = Supervised.read(self._config(candidate), self._at(candidate.image_size))
+        task.decide(self.device)
+        try:
+            expected = task.foresee(task.build())
+        except PretaskError:
+            return float("inf")
+        assert expected is not None
+        return expected.step_seconds / expected.rows
+
+    def _config(self, candidate: Candidate, **more: Any) -> RunConfig:
+        """Return the configuration of a training of a candidate."""
+        variant: Variant = self.variants[candidate.way]
+        size = {} if candidate.image_size is None else {"image_size": candidate.image_size}
+        config = override(variant.config(self.base), **size)
+        if config.backbone.backbone == "auto":
+            config = override(config, backbone=candidate.backbone)
+        return override(config, **more)
+
+    # -- race -------------------------------------------------------------------------------------------------------
+
+    def _race(self) -> Candidate:
+        """Make all rounds; return the winner."""
+        plan = self.state[_PLAN]
+        networks = [Candidate(**c) for c in plan["networks"]]
+        arms, best = networks, networks[0]
+        for number, of_round in enumerate(plan["rounds"]):
+            if of_round["stage"] == "learning" and (
+                number == 0 or plan["rounds"][number - 1]["stage"] == "network"
+            ):
+                arms = [replace(best, way=way) for way in plan["ways"]]
+            found = self._round(number, of_round, arms)
+            order = sorted(arms, key=lambda c: (-found[c.name]["top1"], arms.index(c)))
+            arms = order[: of_round["keep"]]
+            best = arms[0]
+        if self.console is not None and plan["rounds"]:
+            print_tables([race_table(self._rounds())], self.console)
+        return best
+
+    def _rounds(self) -> list[dict[str, Any]]:
+        return [self.state[f"round{n}"] for n in range(len(self.state[_PLAN]["rounds"]))]
+
+    def _round(self, number: int, of_round: dict[str, Any], arms: Sequence[Candidate]) -> dict[str, Any]:
+        """Train every candidate for the round's time, and return what each reached on the validation images."""
+        phase = f"round{number}"
+        if phase not in self.state:
+            self._say(
+                "race", f"round {number + 1}, {of_round['stage']}: {len(arms)} x {of_round['seconds']:.0f} s"
+            )
+            configs = {c: self._trial_config(number, of_round["seconds"], c) for c in arms}
+            trials = [self._trial(config) for config in configs.values()]
+            failures = execute(trials, self.executor, self.folder, self.console)
+            found = {}
+            for candidate, config in configs.items():
+                run = RunFolder(Path(config.session.runs) / str(config.session.name))
+                if run.finished:
+                    found[candidate.name] = {**_scores(run), "image_size": candidate.image_size}
+            if not found:
+                raise PretaskError(f"no candidate could be trained: {'; '.join(failures)}")
+            missing = {c.name: {"top1": -1.0} for c in arms if c.name not in found}
+            kept = {**of_round, "found": {**found, **missing}, "failures": failures}
+            self.state.keep(phase, kept)
+        result: dict[str, Any] = self.state[phase]["found"]
+        return result
+
+    def _trial_config(self, number: int, seconds: float, candidate: Candidate) -> RunConfig:
+        steps, per_epoch = self._steps(candidate, seconds)
+        return self._config(
+            candidate,
+            steps=steps,
+            test=False,
+            eval_every=max(1, round(steps / per_epoch / _CURVE_POINTS)),
+            max_seconds=1.2 * seconds,
+            name=f"round{number + 1}-{candidate.folder}",
+            runs=str(self.folder / RACE),
+        )
+
+    def _steps(self, candidate: Candidate, seconds: float) -> tuple[int, int]:
+        """Return how many steps of a candidate fit into a time, and how many an epoch has; measured once."""
+        key = f"steps of {candidate.name}"
+        if key not in self.state:
+            task = Supervised.read(self._config(candidate), self._at(candidate.image_size))
+            task.decide(self.device)
+            expected = task.foresee(task.build())
+            assert expected is not None
+            self.state.keep(key, [expected.step_seconds, max(1, len(task.images.train) // expected.rows)])
+        step_seconds, per_epoch = self.state[key]
+        return max(1, int(seconds / step_seconds)), per_epoch
+
+    def _trial(self, config: RunConfig) -> Trial:
+        run = RunFolder(Path(config.session.runs) / str(config.session.name))
+        name = run.path.name
+        size = config.data.image_size
+        at_hand = self._at(size) if self.executor.in_process else self.given
+        work = partial(_train_candidate, config, at_hand)
+        return Trial(name, self.folder / LOCKS / f"{name}.lock", run, work, (run.path,))
+
+    # -- last training ----------------------------------------------------------------------------------------------
+
+    def _train(self, winner: Candidate) -> None:
+        """Train the winner on training and validation images in the time that is left."""
+        if _FINAL not in self.state:
+            left = self.state[_PLAN]["seconds"] - self.state.spent - _END_SECONDS - self._test_seconds(winner)
+            last_time = max(5.0, left)
+            step_seconds = self._real_step_seconds(winner)
+            steps = max(1, int(_SAFETY * last_time / step_seconds))
+            self.state.keep(_FINAL, {"winner": asdict(winner), "steps": steps, "seconds": last_time})
+        final = self.state[_FINAL]
+        name = {"name": self.folder.name, "runs": str(self.folder.parent)}
+        config = self._config(
+            winner,
+            steps=final["steps"],
+            max_seconds=final["seconds"],
+            learn_from="all",
+            selection="last",
+            **name,
+        )
+        self._say(
+            "winner",
+            f"{winner.name}: trains on all images but the test images for {in_minutes(final['seconds'])}",
+        )
+        tasks.train(config, self._at(winner.image_size), self.console)
+
+    def _real_step_seconds(self, winner: Candidate) -> float:
+        """Return what a step took in the winner's longest trial, or else what was measured before."""
+        measured = self._steps(winner, 1.0) and self.state[f"steps of {winner.name}"][0]
+        found = [r["found"][winner.name] for r in self._rounds() if winner.name in r["found"]]
+        real = found[-1].get("step_seconds", 0.0) if found else 0.0
+        return float(real or measured)
+
+    def _test_seconds(self, winner: Candidate) -> float:
+        """Return about what judging takes at the end."""
+        _, per_epoch = self._steps(winner, 1.0)
+        image_seconds = self.state[f"steps of {winner.name}"][0] * per_epoch / len(self.data.train)
+        return 0.0 if self.data.test is None else 3 * image_seconds * len(self.data.test)
+
+    # -- end --------------------------------------------------------------------------------------------------------
+
+    def _end(self, winner: Candidate) -> dict[str, Any]:
+        """Judge the model, write the report, and say how to use it."""
+        if _TRUST not in self.state:
+            data = self._splits(self._at(winner.image_size))
+            found = worth(
+                self._rounds(), self.folder / RACE, lambda size: self._splits(self._at(size)), self.device
+            )
+            self.state.keep(_TRUST, {"test": judge(self.folder, data, self.device), "worth": found})
+        found = {
+            "folder": str(self.folder),
+            "name": self.folder.name,
+            "command": describe_environment({})["command"],
+            "data": self.data.facts(),
+            "decisions": [made.line() for made in self.data.decisions],
+            "plan": self.state[_PLAN],
+            "rounds": self._rounds(),
+            "winner": winner.name,
+            "final": self.state[_FINAL],
+            **self.state[_TRUST],
+            "seconds": self.state.spent,
+        }
+        report = write_fit_report(self.folder / REPORT, found)
+        self._say("worth", found["worth"]["words"])
+        self._say("test", found["test"]["words"])
+        self._say("time", f"{in_minutes(self.state.spent)} of {in_minutes(self.state[_PLAN]['seconds'])}")
+        self._say("report", str(report))
+        self._say("next", f"pretask predict {self.folder} NEW_PICTURES")
+        return found
+
+    def _say(self, what: str, words: str) -> None:
+        say(self.console, f"{what:<9} {words}")
+
+
+def _train_candidate(config: RunConfig, data: ImageData | None) -> str:
+    """Make one trial; return a line about it."""
+    results = tasks.train(config, data, report=False)
+    top1 = results["inferences"][results["default_inference"]]["selected"]["validation"]["top1"]
+    return f"validation {100 * top1:.1f} % ({results['seconds']:.0f} s)"
+
+
+def _scores(run: RunFolder) -> dict[str, Any]:
+    """Return what is kept of a trial: its accuracy, its curve, what it learned beside the labels, what it cost."""
+    results, records = run.read_results(), run.read_metrics()
+    inference = results["default_inference"]
+    validated = [record for record in records if record.get("validation")]
+    steps = max(1, records[-1]["step"])
+    return {
+        "top1": results["inferences"][inference]["selected"]["validation"]["top1"],
+        "inference": inference,
+        "folder": run.path.name,
+        "seconds": results["seconds"],
+        "steps": steps,
+        "step_seconds": results["seconds"] / steps,
+        "epochs": results["epochs"],
+        "curve": [[r["seconds"], next(iter(r["validation"].values()))["top1"]] for r in validated],
+        "pretext": records[-1]["train"].get("pretext_accuracy"),
+    }

@@ -1,0 +1,140 @@
+"""What a job says at its end: how good the model is, where it errs, and what self-supervision was worth here."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pretask.data import ImageData
+from pretask.data.images.decode import fit as fit_image
+from pretask.evaluation.accuracy import Accuracy
+from pretask.evaluation.metrics import confused_pairs, confusion
+from pretask.methods import load_classifier
+from pretask.statistics import Difference, paired_share_difference, share_interval
+from pretask.training.run_folder import RunFolder
+
+WORST, PAIRS, OF_EACH_PAIR, THUMBNAIL = 24, 6, 6, 96
+CONTROL = "baseline"
+FEW_TO_JUDGE = 20
+
+
+def judge(folder: Path, data: ImageData, device: torch.device) -> dict[str, Any]:
+    """Return what the model in a folder makes of the test images: accuracy, interval, errors with thumbnails."""
+    if (test := data.test) is None:
+        return {"words": "there are no test images: nothing says how good this is on new pictures"}
+    classifier = load_classifier(folder).to(device)
+    predictions = Accuracy("test", device=device).predictions(classifier, data)
+    probabilities = predictions.logits.softmax(1)
+    best, answers = probabilities.max(1)
+    wrong = (answers != predictions.labels).nonzero().flatten()
+    right, n = len(answers) - len(wrong), len(answers)
+    low, high = share_interval(right, n)
+    words = f"{right / n:.1%} of {n:,} test images are right (95 % interval {low:.1%} to {high:.1%})"
+    if n < FEW_TO_JUDGE:
+        words += "; so few say little"
+    worst = wrong[best[wrong].argsort(descending=True)][:WORST]
+
+    def shown(i: int) -> dict[str, Any]:
+        return {
+            "name": test.images.describe(i),
+            "truth": data.class_names[int(predictions.labels[i])],
+            "answer": data.class_names[int(answers[i])],
+            "probability": float(best[i]),
+            "picture": _thumbnail(test.images.read(i, (THUMBNAIL, THUMBNAIL))),
+        }
+
+    pairs = []
+    for truth, answer, count in confused_pairs(confusion(predictions.logits, predictions.labels), PAIRS):
+        rows = ((predictions.labels == truth) & (answers == answer)).nonzero().flatten()[:OF_EACH_PAIR]
+        names = data.class_names[truth], data.class_names[answer]
+        pairs.append(
+            {"truth": names[0], "answer": names[1], "count": count, "shown": [shown(int(i)) for i in rows]}
+        )
+    return {
+        "words": words,
+        "top1": right / n,
+        "low": low,
+        "high": high,
+        "n": n,
+        "worst": [shown(int(i)) for i in worst],
+        "pairs": pairs,
+    }
+
+
+def worth(
+    rounds: Sequence[Mapping[str, Any]],
+    race: Path,
+    data: Callable[[int | None], ImageData],
+    device: torch.device,
+) -> dict[str, Any]:
+    """Return what self-supervision was worth: the best way of learning against the control, on the same network.
+
+    The two are compared in the longest round in which both took part, on the same validation images.
+
+    Args:
+        rounds: of the race.
+        race: folder of its trials.
+        data: returns it, split, for a size of images.
+        device: where to compute.
+    """
+    for of_round in reversed(rounds):
+        found = {name: of for name, of in of_round["found"].items() if of.get("folder")}
+        controls = [name for name in found if name.endswith(f", {CONTROL}")]
+        others = [name for name in found if name not in controls]
+        if of_round["stage"] != "learning" or not controls or not others:
+            continue
+        best, control = max(others, key=lambda name: found[name]["top1"]), controls[0]
+        seconds = of_round["seconds"]
+        with_it, without = (
+            _right(race / found[name]["folder"], data(found[name]["image_size"]), device)
+            for name in (best, control)
+        )
+        difference = paired_share_difference(with_it, without)
+        return {
+            "words": _verdict(best, difference, seconds),
+            "best": best,
+            "control": control,
+            "difference": difference.mean,
+            "low": difference.low,
+            "high": difference.high,
+            "n": difference.n,
+            "seconds": seconds,
+        }
+    return {"words": "self-supervision was not compared with plain training in this race"}
+
+
+def _verdict(name: str, found: Difference, seconds: float) -> str:
+    assert found.low is not None and found.high is not None
+    way = name.partition(", ")[2]
+    interval = f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    points = f"{100 * found.mean:+.1f} points {interval} by {way}"
+    measured = f"{points} in {seconds:.0f} s each, {found.n} validation images"
+    if found.low > 0:
+        return f"self-supervision helps here: {measured}"
+    if found.high < 0:
+        return f"self-supervision does not help here: {measured}"
+    return f"too close to say whether self-supervision helps here: {measured}"
+
+
+def _right(run: Path, data: ImageData, device: torch.device) -> list[bool]:
+    """Return for each validation image whether a trial's model is right."""
+    classifier = load_classifier(run, RunFolder(run).read_results()["default_inference"]).to(device)
+    found = Accuracy("validation", device=device).predictions(classifier, data)
+    return [bool(right) for right in (found.logits.argmax(1) == found.labels).tolist()]
+
+
+def _thumbnail(image: Tensor) -> str:
+    """Return uint8 [C, H, W] as the source of a small picture in a page."""
+    from PIL import Image
+
+    pixels = fit_image(image, (THUMBNAIL, THUMBNAIL)).permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=70)
+    return f"data:image/webp;base64,{b64encode(stream.getvalue()).decode()}"

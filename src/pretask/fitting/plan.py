@@ -1,0 +1,144 @@
+"""What a job tries in its time: networks at sizes first, then ways of learning, each by successive halving."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pretask.errors import PretaskError
+
+NETWORKS = (
+    ("resnet20", 48),
+    ("resnet20", 64),
+    ("wrn-16-4", 48),
+    ("resnet18", 64),
+    ("resnet18", 96),
+    ("resnet18", 128),
+)
+"""Networks and sizes of images to train from scratch, the cheapest first."""
+TUNED_SIZES = (96, 128, 160, 224)
+"""Sizes of images to fine-tune at."""
+WAYS = ("baseline", "sla-fast", "lorot", "sla-fast:pretexts=color")
+"""Ways of learning: the control first, then what has proved best elsewhere."""
+PRIOR_WAY = "sla-fast"
+
+NETWORK_SHARE, WAY_SHARE = 0.15, 0.25
+"""Of the time for training: to choose a network, and to choose how it learns."""
+ENOUGH_EPOCHS, FEWEST_EPOCHS = 30, 8
+"""Passes over the images after which a larger network pays, and without which none does."""
+SHORTEST, SHORTEST_EPOCHS = 6.0, 2.0
+"""What a trial takes at least, in seconds and in passes over the images."""
+SHORTEST_BUDGET = 30.0
+_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to the classifier.
+
+    Attributes:
+        backbone: its name.
+        image_size: side in pixels; None for the images' own.
+        way: the method, with settings of its own where wanted, as in a study.
+    """
+
+    backbone: str
+    image_size: int | None
+    way: str
+
+    @property
+    def name(self) -> str:
+        """As tables show it."""
+        size = "" if self.image_size is None else f" at {self.image_size}"
+        return f"{self.backbone}{size}, {self.way}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its folders."""
+        return re.sub(r"[^\w.+-]+", "-", self.name)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Candidates that train for the same time.
+
+    Attributes:
+        stage: what is chosen: "network" or "learning".
+        keep: how many go on.
+        seconds: of training, for each.
+    """
+
+    stage: str
+    keep: int
+    seconds: float
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of "30m", "1h30m", "90s" or "90".
+
+    Raises:
+        PretaskError: another text, or less than half a minute.
+    """
+    found = _TIME.fullmatch(text.strip().lower().replace(" ", ""))
+    parts = [float(part or 0) for part in found.groups()] if found else []
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if seconds <= 0:
+        raise PretaskError(f"--time {text} is not a time: type one as in 30m, 1h30m or 90s")
+    if seconds < SHORTEST_BUDGET:
+        raise PretaskError(f"--time {text} is too short to choose and train: type 30s or more")
+    return seconds
+
+
+def sensible_seconds(images: int) -> float:
+    """Return the time to take where none is given: 5 minutes for 3,000 images, as their square root, 2 to 30."""
+    minutes = min(30.0, max(2.0, 5 * math.sqrt(images / 3_000)))
+    return 60.0 * round(minutes)
+
+
+def halving(stage: str, arms: int, seconds: float, shortest: float) -> list[Round]:
+    """Return the rounds of successive halving (Jamieson and Talwalkar, arXiv 1502.07943) over so many arms.
+
+    Every round has the same time, so that half as many candidates train twice as long; there are as many rounds as
+    leave each trial the shortest time.
+
+    Args:
+        stage: see `Round`.
+        arms: candidates at the start.
+        seconds: for all trials.
+        shortest: of a trial.
+    """
+    rounds = max(1, math.ceil(math.log2(max(2, arms))))
+    while rounds > 1 and seconds / rounds / arms < shortest:
+        rounds -= 1
+    made = []
+    for left in range(rounds, 0, -1):
+        keep = 1 if left == 1 else max(2, math.ceil(arms / 2))
+        made.append(Round(stage, keep, seconds / rounds / arms))
+        arms = keep
+    return made
+
+
+def affordable(costs: dict[Candidate, float], images: int, seconds: float) -> list[Candidate]:
+    """Return which networks are worth a trial, the likeliest first.
+
+    The most expensive that `ENOUGH_EPOCHS` can be paid for comes first, then its neighbours in cost; those that cannot
+    pass over the images `FEWEST_EPOCHS` times are left out, unless none can.
+
+    Args:
+        costs: seconds of each for one image.
+        images: to train on.
+        seconds: of the last training.
+    """
+    epochs = {candidate: seconds / (cost * images) for candidate, cost in costs.items()}
+    ordered = sorted(costs, key=lambda candidate: costs[candidate])
+    possible = [candidate for candidate in ordered if epochs[candidate] >= FEWEST_EPOCHS] or ordered[:1]
+    first = max((i for i, candidate in enumerate(possible) if epochs[candidate] >= ENOUGH_EPOCHS), default=0)
+    return sorted(possible, key=lambda candidate: (abs(possible.index(candidate) - first), costs[candidate]))
+
+
+def arms_that_fit(candidates: Sequence[Any], seconds: float, shortest: float) -> list[Any]:
+    """Return the first candidates, as many as can be given the shortest time."""
+    return list(candidates[: max(1, int(seconds / shortest))])
