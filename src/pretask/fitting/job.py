@@ -18,6 +18,8 @@ from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.fitting.judging import judge, worth
 from pretask.fitting.plan import (
+    FEWEST_EPOCHS,
+    LAST_SHARE,
     NETWORK_SHARE,
     NETWORKS,
     PRIOR_WAY,
@@ -54,6 +56,8 @@ _END_SECONDS = 6.0
 """For reports and files, after the last training."""
 _SAFETY = 0.95
 """Of the time that is left, what the last training plans to take."""
+_LOOK_SHARE = 0.1
+"""Of the time, after which no more networks are measured."""
 _CURVE_POINTS = 4
 _MANY_TO_JUDGE = 300
 """Validation images that are enough to choose by."""
@@ -172,10 +176,9 @@ class Job:
         if _PLAN not in self.state:
             images = len(self.data.train)
             total = self.seconds or sensible_seconds(images)
-            costs = {c: self._cost(c) for c in self._networks()}
-            left = total - self.state.spent - _END_SECONDS
-            last = max(1.0, left * (1 - NETWORK_SHARE - WAY_SHARE))
-            networks = affordable(costs, images, last)
+            costs = self._costs(images, total)
+            left = max(SHORTEST, total - self.state.spent - _END_SECONDS)
+            networks = affordable(costs, images, left * LAST_SHARE)
             # The first trial is of the likeliest network: its cost says what a trial takes at least.
             shortest = max(SHORTEST, SHORTEST_EPOCHS * images * costs[networks[0]])
             arms = arms_that_fit(networks, left * NETWORK_SHARE, shortest)
@@ -220,6 +223,16 @@ class Job:
         fixed = own_size is not None or native <= min(size for _, size in known)
         pairs = [(name, None if fixed else size) for name, size in known if fixed or size <= native]
         return [Candidate(name, size, way) for name, size in dict.fromkeys(pairs)]
+
+    def _costs(self, images: int, total: float) -> dict[Candidate, float]:
+        """Return the seconds that networks take for an image, the cheapest first, until they are too expensive."""
+        costs: dict[Candidate, float] = {}
+        for candidate in self._networks():
+            costs[candidate] = self._cost(candidate)
+            too_much = costs[candidate] * images * FEWEST_EPOCHS > total * LAST_SHARE
+            if too_much or self.state.spent > _LOOK_SHARE * total:
+                break
+        return costs
 
     def _cost(self, candidate: Candidate) -> float:
         """Return the seconds that an image of an epoch takes; without end where it does not fit into memory."""

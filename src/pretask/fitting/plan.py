@@ -27,6 +27,8 @@ PRIOR_WAY = "sla-fast"
 
 NETWORK_SHARE, WAY_SHARE = 0.15, 0.25
 """Of the time for training: to choose a network, and to choose how it learns."""
+LAST_SHARE = 1 - NETWORK_SHARE - WAY_SHARE
+"""Of the time for training: for the winner."""
 ENOUGH_EPOCHS, FEWEST_EPOCHS = 30, 8
 """Passes over the images after which a larger network pays, and without which none does."""
 SHORTEST, SHORTEST_EPOCHS = 6.0, 2.0

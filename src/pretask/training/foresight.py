@@ -86,8 +86,9 @@ def foresee_memory(model: Trainee, step: Step, optimizer: str, device: torch.dev
         optimizer: its name.
         device: of the training.
     """
-    few, more = 2, 4
+    few, more = 2, 8
     with _twin(model, device) as twin:
+        step(twin, few)  # so that gradients are there: else they would hide what images take
         low, high = (_peak(twin, step, rows, device) for rows in (few, more))
     per_image = max(0.0, (high - low) / (more - few))
     weights = sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
@@ -130,7 +131,8 @@ def _peak(model: Trainee, step: Step, rows: int, device: torch.device) -> int:
         step(model, rows)
         most = int(torch.cuda.max_memory_allocated(device))
         return most - before
-    with _Counter() as counter:
+    counter = _Counter()
+    with counter:
         step(model, rows)
     return counter.peak
 

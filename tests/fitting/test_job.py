@@ -1,0 +1,81 @@
+"""The whole job on real pictures: it keeps to its time, resumes after a kill, and says what was worth what."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from command_line import picture_folder
+from pretask import fit, predict
+from pretask.config.files import from_flat
+from pretask.errors import PretaskError
+from pretask.io.documents import read_json_object
+
+
+def small(folder: Path, **more) -> dict:
+    return from_flat({"runs": str(folder), "device": "cpu", "threads": 1, "backbone": "resnet8", **more})
+
+
+def test_a_job_makes_a_model_and_a_report(tmp_path: Path) -> None:
+    found = fit("digits", 30, config=small(tmp_path), methods=("baseline", "sla-fast"))
+    folder = Path(found["folder"])
+    assert found["seconds"] <= 1.3 * 30  # a busy machine may be late; the true bound is measured elsewhere
+    assert found["test"]["top1"] > 0.8
+    assert found["test"]["low"] < found["test"]["top1"] < found["test"]["high"]
+    page = (folder / "fit.html").read_text()
+    assert "Race" in page
+    assert found["worth"]["words"] in page.replace("&#39;", "'")
+    assert {entry["name"] for entry in found["test"]["worst"]} or found["test"]["top1"] == 1
+    assert predict(folder, [tmp_path / "x.png"] if (tmp_path / "x.png").exists() else [_digit(tmp_path)])
+    again = fit("digits", 30, config=small(tmp_path), methods=("baseline", "sla-fast"))
+    assert again["test"] == found["test"]  # read, not made again
+
+
+def _digit(folder: Path) -> Path:
+    from PIL import Image
+
+    path = folder / "digit.png"
+    Image.new("L", (8, 8)).save(path)
+    return path
+
+
+def test_another_time_for_the_same_job_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fit-digits").mkdir()
+    fit("digits", 30, config=small(tmp_path), methods=("baseline",))
+    with pytest.raises(PretaskError, match="was started with time = 30"):
+        fit("digits", 60, config=small(tmp_path), methods=("baseline",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["plan", "round0", "final"])
+def test_a_job_that_is_killed_loses_no_phase(tmp_path: Path, phase: str) -> None:
+    """Killed as soon as a phase is on disk; what follows is that of a job that goes on."""
+    photos = picture_folder(tmp_path / "photos", count=12, size=(24, 24))
+    command = [
+        sys.executable, "-m", "pretask", "fit", str(photos), "--time", "30s", "--runs", str(tmp_path / "runs"),
+        "--backbone", "resnet8", "--threads", "1", "--device", "cpu", "--methods", "baseline", "sla-fast",
+    ]  # fmt: skip
+    state = tmp_path / "runs/fit-photos/fit.json"
+    job = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and job.poll() is None:
+        if state.is_file() and phase in json.loads(state.read_text()):
+            break
+        time.sleep(0.05)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    before = read_json_object(state, "")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    after = read_json_object(state, "")
+    for key in before:
+        if key not in ("spent", "checksum", "sha256"):
+            assert after[key] == before[key], key
+    assert "test" in after["trust"]
