@@ -106,6 +106,25 @@ FREE = Mark("does not change what a run computes, so that a resumed run may have
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What an option that was left open became, and why.
+
+    Attributes:
+        key: of the configuration, as "image_size".
+        value: that it was given.
+        reason: of what was found, in a few words without a full stop.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+    def line(self) -> str:
+        """Return the decision in one line: "image size 96: the images differ in size, …"."""
+        return f"{self.key.replace('_', ' ')} {self.value}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Option:
     """One option, as declared.
 
