@@ -26,7 +26,7 @@ def encode(image, kind="PNG", **options):
 def turned(kind):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees
-    return encode(PHOTO, kind, exif=exif)
+    return encode(PHOTO, kind, exif=exif.tobytes())
 
 
 GREY16 = Image.fromarray(np.full((6, 4), 200 * 256 + 17, np.uint16))

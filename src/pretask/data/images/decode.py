@@ -111,6 +111,7 @@ _DECODE_FAULTS = (
     OSError,
     SyntaxError,  # what Pillow raises for a broken PNG chunk
     TypeError,  # … and for a number of another kind in a TIFF's directory
+    RuntimeError,  # … and for a damaged AVIF
     ValueError,
     EOFError,
     struct.error,
@@ -270,6 +271,8 @@ def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
 
 def _reduce(image: Image.Image, at_least: tuple[int, int]) -> None:
     """Choose the smallest size at which the format can decode and that is at least (height, width), upright."""
+    if image.format == "HEIF":  # which would answer with a preview that is stored beside the pixels
+        return
     height, width = reversed(at_least) if _orientation(image) in _TURNED_BY_EXIF else at_least
     image.draft(None, (width, height))
 

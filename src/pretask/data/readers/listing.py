@@ -19,10 +19,12 @@ from pretask.io.files import check_regular
 LIST_SUFFIXES = (".csv", ".tsv")
 FILE_COLUMNS = (
     *("file", "filename", "file_name", "filepath", "file_path", "path"),
-    *("image", "images", "image_path", "image_file", "image_name", "img", "picture", "photo"),
+    *("image", "images", "image_path", "image_file", "image_name", "img", "img_path", "picture", "photo"),
 )
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "y")
 SPLIT_COLUMNS = ("split", "subset")
+_MOST_SHOWN, _LONGEST = 20, 200
+"""Columns that an error names, and characters of a cell."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def _find(names: Sequence[str], usual: Sequence[str]) -> int | None:
 def _column(names: Sequence[str], usual: Sequence[str], what: str, path: Path) -> int:
     found = _find(names, usual)
     if found is None:
-        has = ", ".join(f"'{name}'" for name in names) or "none"
+        has = ", ".join(f"'{_bounded(name)}'" for name in names[:_MOST_SHOWN]) or "none"
+        has += f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
         raise PretaskError(f"{path} has no column of {what} (columns: {has}): call one '{usual[0]}'")
     return found
 
@@ -126,10 +129,14 @@ def _cell(path: Path, number: int, row: Sequence[str], column: int, what: str) -
     return text
 
 
+def _bounded(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
 def _split(path: Path, number: int, name: str) -> str:
     if name.lower() not in SPLIT_NAMES:
         raise PretaskError(
-            f"row {number} of {path} has the unknown split '{name}': use train, validation or test"
+            f"row {number} of {path} has the unknown split '{_bounded(name)}': use train, validation or test"
         )
     return SPLIT_NAMES[name.lower()]
 
@@ -137,7 +144,7 @@ def _split(path: Path, number: int, name: str) -> str:
 def _check_files(path: Path, rows: Sequence[_Row]) -> None:
     missing = [row for row in rows if not _is_file(path.parent / row.file)]
     if missing:
-        first = f"{path.parent / missing[0].file} in row {missing[0].number}"
+        first = f"{_bounded(str(path.parent / missing[0].file))} in row {missing[0].number}"
         many = (
             f"{len(missing):,} files that are missing, the first of them"
             if len(missing) > 1

@@ -29,8 +29,9 @@ def apply_splits(
 
     A set without test images gives 20 % of its train images, and one without validation images gives
     `validation` of those that remain; both are stratified. Each class keeps an image to train on, so that a share can
-    come out smaller, or empty: then there is no such split, and a note says so. Then the train images are reduced; with fewer labels,
-    all of them stay at hand without labels. Mean and standard deviation are those of the train images that are left.
+    come out smaller, or empty: then there is no such split, and a note says so. Then the train images are reduced; with
+    fewer labels, all of them stay at hand without labels. Mean and standard deviation are those of the train images
+    that are left.
 
     Args:
         data: as `load_data` returns it.
