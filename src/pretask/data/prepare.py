@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -101,19 +100,20 @@ def _examine(
 ) -> tuple[Splits, Survey, tuple[str, ...]]:
     if all_in_memory(splits):
         return splits, survey_arrays(splits), ()
-    if wish.size is not None or _fits(_first_header(splits), wish.largest):
-        decoded = decode_into_memory(splits, memory_limit, None if wish.size is None else enough(wish.size))
-        if decoded is not None:
-            kept, skipped = without_bad(*decoded, skip_bad)
-            return kept, survey_arrays(decoded[0]), skipped
+    at_least, largest = (None, wish.largest) if wish.size is None else (enough(wish.size), None)
+    decoded = decode_into_memory(splits, memory_limit, at_least, largest)
+    if decoded is not None:
+        kept, skipped = without_bad(*decoded, skip_bad)
+        return kept, survey_arrays(decoded[0]), skipped
     total = sum(len(split) for split in splits.values())
     if wish.channels and wish.size and total > CHECKED_IMAGES and not skip_bad:
         # Size and channels are given, or those of a published archive: a million headers would say nothing new.
         return splits, Survey(Counter(), Counter()), ()
     survey, bad = survey_headers(splits)
-    if len(survey.sizes) == 1 and not (wish.channels and wish.size):
-        size, channels, _ = decide(survey, wish)
-        decoded = decode_into_memory(_converted(splits, channels), memory_limit, enough(size))
+    if len(survey.sizes) == 1:  # with what is decided of them, they may be alike and small after all
+        size, channels, decisions = decide(survey, wish)
+        alike = _converted(splits, channels)
+        decoded = decode_into_memory(alike, memory_limit, enough(size)) if decisions else None
         if decoded is not None:
             kept, skipped = without_bad(*decoded, skip_bad)
             return kept, survey, skipped
@@ -268,19 +268,6 @@ def _lower_quartile(sizes: Counter[tuple[int, int]]) -> int:
     return next(side for (side, _), past in zip(by_side, passed, strict=True) if 4 * past > sizes.total())
 
 
-def _first_header(splits: Mapping[str, LabelledImages]) -> Header | None:
-    """Return the header of the first image that has one."""
-    for split in splits.values():
-        for i in range(len(split)):
-            with suppress(UnreadableImageError):
-                return split.images.header(i)
-    return None
-
-
-def _fits(header: Header | None, largest: int) -> bool:
-    return header is not None and max(header.height, header.width) <= largest
-
-
 def all_in_memory(splits: Mapping[str, LabelledImages]) -> bool:
     return all(isinstance(split.images, ArrayImages) for split in splits.values())
 
@@ -294,16 +281,19 @@ def physical_memory() -> int:
 
 
 def decode_into_memory(
-    splits: Mapping[str, LabelledImages], limit: int, at_least: tuple[int, int] | None
+    splits: Mapping[str, LabelledImages],
+    limit: int,
+    at_least: tuple[int, int] | None,
+    largest: int | None = None,
 ) -> tuple[dict[str, LabelledImages], Bad] | None:
     """Return the splits as `ArrayImages`, and which of their images are unreadable (left as noise).
 
     Images are decoded to the (height, width) that is enough, as they are wherever they are read. Returns None where
-    they would take more than `limit` bytes together, or differ in shape.
+    they would take more than `limit` bytes together, differ in shape, or have a side above `largest`.
     """
     shape = _first_shape([split.images for split in splits.values()], at_least)
     total = sum(len(split) for split in splits.values())
-    if shape is None or total * shape.numel() > limit:
+    if shape is None or total * shape.numel() > limit or (largest and max(shape[1:]) > largest):
         return None
     decoded: dict[str, LabelledImages] = {}
     bad: Bad = {}
