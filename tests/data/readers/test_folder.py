@@ -97,7 +97,6 @@ def test_files_that_are_no_pictures_are_counted_and_named(tmp_path):
     assert load_data(tmp_path).notes == (
         "left out 4 files that are no known picture: .jxl 2, .mp4 1, no suffix 1",
     )
-    (tmp_path / "test").mkdir()
     pets(tmp_path / "test")
     (tmp_path / "test" / "dog" / "d.jxl").write_bytes(b"x")
     assert read_folder(tmp_path).notes == (

@@ -23,23 +23,10 @@ SPLIT_NAMES = {
 """What folders of splits, and cells that say one, may be called, in lower case."""
 _LAYOUT = "put each class's images in a folder of the class's name"
 
-_ALONG = frozenset(
-    (
-        ".txt",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".xml",
-        ".db",
-        ".md",
-        ".yaml",
-        ".yml",
-        ".ini",
-        ".log",
-        ".html",
-    )
-) | {"readme", "license"}
+_ALONG = frozenset((
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".db", ".md", ".yaml", ".yml", ".ini", ".log", ".html",
+    "readme", "license",
+))  # fmt: skip
 """Suffixes and names of files that go along with images; the names are in lower case."""
 
 
@@ -138,6 +125,8 @@ def _split_folders(top: Path) -> dict[str, str]:
     They are classes where folders of other names hold images too, and theirs lie in them directly.
     """
     found = {sub.name: SPLIT_NAMES[sub.name.lower()] for sub in _subfolders(top) if _is_split(sub)}
+    if not found:
+        return {}
     sisters = (sub for sub in _subfolders(top) if sub.name not in found)
     if not any(scan(sub).classes for sub in sisters) or not all(_is_flat(top / name) for name in found):
         return found
@@ -190,7 +179,8 @@ def _notes(trees: Iterable[Tree]) -> tuple[str, ...]:
     if not left_out:
         return ()
     count = left_out.total()
-    return (f"left out {count:,} file{'s' * (count > 1)} that are no known picture: {_counted(left_out)}",)
+    files = "1 file that is no known picture" if count == 1 else f"{count:,} files that are no known picture"
+    return (f"left out {files}: {_counted(left_out)}",)
 
 
 def _counted(suffixes: Counter[str]) -> str:
