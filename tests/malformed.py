@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from command_line import untrained_run
-from malformed_data import Kind, npz, parquet, pictures
+from malformed_data import Kind, lists, npz, parquet, pictures
 from mutations import cut_short, damaged, damaged_once, deep_json, odd
 from pretask.config.files import load_any_config, save_config
 from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
@@ -27,6 +27,7 @@ def kinds(place: Path) -> dict[str, Kind]:
     made = (
         _settings(place),
         pictures(),
+        lists(),
         npz(),
         parquet(),
         _checkpoint(place),

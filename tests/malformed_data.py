@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +21,7 @@ from PIL import Image
 
 from mutations import cut_short, damaged, deep_json, odd
 from pretask.data import load_data
+from pretask.data.images.decode import FORMATS
 from pretask.data.images.stores import EncodedImages, FileImages
 
 Spoil = Callable[[bytes, Random], bytes]
@@ -78,6 +81,11 @@ def pictures() -> Kind:
         "a.ppm": (colours, {}),
         "a.pgm": (grey, {}),
     }
+    if "AVIF" in FORMATS:
+        made["a.avif"] = (colours, {"exif": turned})
+    if "HEIF" in FORMATS:
+        import_module("pillow_heif").register_heif_opener()
+        made["a.heic"] = (colours, {"exif": turned})
     files = {}
     for name, (image, options) in made.items():
         stream = io.BytesIO()
@@ -162,6 +170,36 @@ def _load(path: Path) -> Any:
     data = load_data(path, image_size=8, channels=1)
     assert data.train.images.read(0).dtype == torch.uint8
     return data.train.labels.tolist()
+
+
+def lists() -> Kind:
+    """Lists of the files that lie with them, as every reader makes these."""
+    rows = [f"{i}.png,{'abc'[i % 3]},{('train', 'test')[i % 2]}" for i in range(12)]
+    files = {
+        "list.csv": "\n".join(("file,label,split", *rows)).encode(),
+        "marked.csv": "\r\n".join(("file;class", *(row.replace(",", ";") for row in rows))).encode(
+            "utf-8-sig"
+        ),
+        "list.tsv": "\n".join(("path\ttarget", *(row.replace(",", "\t") for row in rows))).encode(),
+    }
+
+    def read(path: Path) -> Any:
+        for i in range(12):
+            Image.new("L", (8, 8)).save(path.parent / f"{i}.png")
+        return _load(path)
+
+    return Kind("lists", files, read, (damaged, damaged, cut_short, _odd_rows), parts=tuple(files))
+
+
+def _odd_rows(content: bytes, draw: Random) -> bytes:
+    odd_cells = (
+        b"", b"\0", b'"', b"../../etc/passwd", b"/dev/zero", b"\xff\xfe", b"x" * 200_000, b"train", b"-1", b"9" * 5000,
+        "\u0663".encode(), "\u00b2".encode(), b"a\rb", b'"a\nb', b".", b"~", b"nul\\",
+    )  # fmt: skip
+    cells = re.split(rb"([,;\t\n])", content)
+    for _ in range(draw.randint(1, 3)):
+        cells[draw.randrange(0, len(cells), draw.choice((1, 2)))] = draw.choice(odd_cells)
+    return b"".join(cells)
 
 
 def parquet() -> Kind:

@@ -139,24 +139,26 @@ def test_unreadable_images_are_left_out_and_counted(damaged):
     assert facts["train_images"] + facts["validation_images"] + facts["test_images"] == 18
 
 
-def test_mixed_sizes_need_a_size(pretask):
+def test_mixed_sizes_and_channels_are_no_fault(pretask):
     picture_folder(Path("photos"), count=10)
     picture(Path("photos/cat/00.png"), (20, 24))
+    picture(Path("photos/cat/01.png"), mode="L")
     with nothing_changes():
-        line = train(pretask, "photos").fault("16x16", "20x24", "--image-size")
-    size = int(line.split("--image-size ")[1])
-    assert train(pretask, "photos", image_size=size, name="run").code == 0
-    assert results_of("runs/run")["data"]["image_size"] == [size, size]
-
-
-def test_mixed_channels_need_a_number_of_channels(pretask):
-    picture_folder(Path("photos"), count=10)
-    picture(Path("photos/cat/00.png"), mode="L")
-    with nothing_changes():
-        train(pretask, "photos").fault("grey", "colour", "--channels 3")
         train(pretask, "photos", channels=2).fault("1 or 3", "2")
-    assert train(pretask, "photos", channels=3, name="run").code == 0
-    assert results_of("runs/run")["data"]["channels"] == 3
+    assert train(pretask, "photos", name="open").code == 0
+    facts = results_of("runs/open")["data"]
+    assert (facts["image_size"], facts["channels"]) == ([16, 16], 3)
+    assert train(pretask, "photos", image_size=24, channels=1, name="asked").code == 0
+    facts = results_of("runs/asked")["data"]
+    assert (facts["image_size"], facts["channels"]) == ([24, 24], 1)
+
+
+def test_two_images_are_trained_on(pretask):
+    picture_folder(Path("photos"), count=1)
+    assert train(pretask, "photos", name="run").code == 0
+    facts = results_of("runs/run")["data"]
+    assert (facts["train_images"], facts["validation_images"], facts["test_images"]) == (2, 0, 0)
+    assert [note.split(",")[0] for note in facts["notes"]] == ["test: none", "validation: none"]
 
 
 # labels

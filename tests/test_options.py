@@ -19,7 +19,7 @@ from pretask.evaluation import EVALUATORS
 from pretask.losses import LOSSES, create_loss
 from pretask.methods import GATES, METHODS, MethodParts, create_gate, create_method
 from pretask.methods.episodic import HEADS
-from pretask.options import DECIDED, Option, above, at_least, between, checking, options_of
+from pretask.options import DECIDED, Decision, Option, above, at_least, between, checking, options_of
 from pretask.pretexts import PRETEXTS, create_pretext
 from pretask.pretraining import BASES, OBJECTIVES
 from pretask.registry import Registry
@@ -120,6 +120,10 @@ class Mixin:
 
 class Both(Mixin, HandsOn):
     pass
+
+
+def test_a_decision_is_one_line() -> None:
+    assert Decision("image_size", 96, "all images are large").line() == "image size 96: all images are large"
 
 
 def test_options_of_bases_are_a_class_s_own_where_it_hands_them_on() -> None:

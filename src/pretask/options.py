@@ -110,12 +110,12 @@ _AUTO = "auto"
 
 @dataclass(frozen=True)
 class Decision:
-    """What was chosen where a setting was left open.
+    """What an option that was left open became, and why.
 
     Attributes:
-        key: of the setting.
-        value: that it has.
-        reason: why, in a few words.
+        key: of the configuration, as "image_size".
+        value: that it was given.
+        reason: of what was found, in a few words without a full stop.
     """
 
     key: str
@@ -123,7 +123,7 @@ class Decision:
     reason: str
 
     def line(self) -> str:
-        """Return it as headers print it: "image size 96: …"."""
+        """Return the decision in one line: "image size 96: the images differ in size, …"."""
         return f"{self.key.replace('_', ' ')} {_write(self.value)}: {self.reason}"
 
 

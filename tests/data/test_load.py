@@ -74,14 +74,75 @@ def test_large_sets_stay_in_files(pets):
     assert isinstance(load_data(pets, memory_limit=8 * 6 * 6 * 3).train.images, ArrayImages)
 
 
-def test_mixed_sizes_need_an_image_size(mixed):
-    with pytest.raises(PretaskError, match=r"from 6x6 to 12x300\): type --image-size 32"):
-        load_data(mixed)
+def lines(data):
+    return [decision.line() for decision in data.decisions]
+
+
+def test_a_size_is_decided_where_the_images_differ(mixed):
+    data = load_data(mixed)
+    assert (data.image_size, data.mixed_sizes) == ((16, 16), True)
+    assert lines(data) == [
+        "image size 16: the images differ in size, from 6x6 to 12x300; "
+        "three quarters of them have a shorter side of 6 pixels or more"
+    ]
     data = load_data(mixed, image_size=16)
     assert (data.image_size, data.mixed_sizes) == ((16, 16), True)
     assert isinstance(data.train.images, FileImages)
     assert data.train.images.read(4).shape == (3, 12, 300)
+    assert data.decisions == ()
     assert load_data(mixed, image_size=(8, 24)).image_size == (8, 24)
+
+
+@pytest.mark.parametrize(
+    ("shorter", "largest", "side"),
+    [
+        ([20, 90, 100, 110], 224, 88),  # three of four have 90 or more
+        ([20, 20, 100, 110, 120], 224, 16),
+        ([20, 100, 110, 120, 130], 224, 96),
+        ([230, 240, 250, 260], 224, 224),
+        ([90, 100, 110, 120], 70, 64),
+        ([5, 6, 7, 9], 224, 16),
+        ([40, 47, 47, 60], 224, 40),
+    ],
+)
+def test_few_images_are_enlarged_to_the_size_that_is_decided(tmp_path, shorter, largest, side):
+    for i, length in enumerate(shorter):
+        for kind in ("cat", "dog"):
+            save(tmp_path / kind / f"{i}.png", (length, length + 9) if i % 2 else (length + 9, length))
+    data = load_data(tmp_path, largest=largest)
+    assert data.image_size == (side, side)
+    (decision,) = data.decisions
+    assert (decision.key, decision.value) == ("image_size", side)
+    sides = sorted(shorter)
+    stated = int(decision.reason.split("shorter side of ")[1].split()[0])
+    assert 4 * sum(length >= stated for length in sides) >= 3 * len(sides)
+    assert f"at most {largest} are used" in decision.reason or stated <= largest
+
+
+@pytest.mark.parametrize("size", [(300, 300), (300, 400), (400, 160)])
+def test_images_of_one_size_above_the_largest_are_decoded_no_larger_than_needed(tmp_path, size):
+    for i, kind in enumerate(("cat", "dog")):
+        save(tmp_path / "set" / kind / f"{i}.jpg", size)
+    data = load_data(tmp_path / "set", largest=32)
+    assert data.image_size == (32, 32)
+    assert lines(data) == [f"image size 32: all images are {size[0]}x{size[1]}, larger than 32"]
+    asked = load_data(tmp_path / "set", image_size=32)
+    assert isinstance(data.train.images, ArrayImages)
+    assert torch.equal(data.train.images.array, asked.train.images.array)
+    assert max(data.train.images.array.shape[2:]) < max(size)
+    own = load_data(tmp_path / "set", largest=max(size))
+    assert (own.image_size, own.decisions) == (size, ())
+
+
+def test_arrays_and_the_largest_side():
+    pixels = torch.zeros(4, 3, 40, 30, dtype=torch.uint8)
+    data = load_data((pixels, torch.arange(4) % 2), largest=24)
+    assert (data.image_size, data.train.images.array.shape[2:], data.mixed_sizes) == (
+        (24, 24),
+        (40, 30),
+        False,
+    )
+    assert load_data((pixels, torch.arange(4) % 2), largest=40).image_size == (40, 30)
 
 
 def test_image_size_of_equal_sizes(pets):
@@ -90,13 +151,15 @@ def test_image_size_of_equal_sizes(pets):
     assert data.train.images.array.shape[2:] == (6, 6)
 
 
-def test_mixed_channels_need_a_decision(pets):
+def test_grey_and_colour_together_are_colour(pets):
     save(pets / "dog" / "grey.png", mode="L")
-    with pytest.raises(PretaskError, match="--channels 3"):
-        load_data(pets)
+    decided = load_data(pets)
+    assert lines(decided) == ["channels 3: 8 images have colours, 1 are grey"]
+    assert torch.equal(decided.train.images.array, load_data(pets, channels=3).train.images.array)
+    assert load_data(pets, memory_limit=0).train.images.read(8).shape == (3, 6, 6)
     for channels in (1, 3):
         data = load_data(pets, channels=channels)
-        assert data.channels == channels
+        assert (data.channels, data.decisions) == (channels, ())
         assert data.train.images.array.shape == (9, channels, 6, 6)
         assert len(data.mean) == channels
 
@@ -147,6 +210,14 @@ def test_a_finished_data_set_is_taken_as_it_is(pets):
     assert load_data(data, image_size=9).image_size == (9, 9)
 
 
+def test_a_size_that_is_given_takes_the_place_of_the_decision(mixed):
+    save(mixed / "dog" / "grey.png", mode="L")
+    data = load_data(mixed)
+    assert [decision.key for decision in data.decisions] == ["image_size", "channels"]
+    given = load_data(data, image_size=9)
+    assert (given.image_size, [decision.key for decision in given.decisions]) == ((9, 9), ["channels"])
+
+
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
@@ -157,6 +228,7 @@ def test_a_finished_data_set_is_taken_as_it_is(pets):
         ("digits", {"channels": 2}, "channels must be 1 or 3, not 2"),
         ("digits", {"image_size": 0}, "positive whole numbers, not 0"),
         ("digits", {"image_size": (3, 4, 5)}, "one or two positive"),
+        ("digits", {"largest": 8}, "largest must be at least 16, not 8"),
     ],
 )
 def test_refusals(source, options, message):

@@ -51,10 +51,14 @@ def make_data(top: Path) -> None:
     draw_folder(top / "oblong", "cat dog", 24, 32, 3)
     draw_folder(top / "grey", "cat dog", 32, 32)
     draw_folder(top / "other", "cat dog wolf", 32, 32, 3)
-    for name in ("sizes", "mixed"):
-        draw_folder(top / name, "cat dog", 32, 32, 3)
-    draw(top / "sizes/cat/large.png", 48, 64, 3)
-    draw(top / "mixed/cat/grey.png", 32, 32)
+    draw_folder(top / "formats", "cat dog", 32, 32, 3)
+    (top / "formats/fox").mkdir()
+    (top / "formats/fox/000.jxl").write_bytes(b"")
+    (top / "nameless.csv").write_text("file,kind\nphotos/cat/000.png,cat\n")
+    (top / "list.csv").write_text("file,label\nphotos/cat/000.png,cat\nphotos/cat/999.png,cat\n")
+    (top / "parts.csv").write_text(
+        "file,label,split\nphotos/cat/000.png,cat,train\nphotos/dog/000.png,dog,holdout\n"
+    )
     cut(top / "broken/cat/003.png")
     (top / "empty").mkdir()
     (top / "photos.zip").write_bytes(b"")

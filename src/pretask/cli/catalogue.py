@@ -71,8 +71,8 @@ def _data() -> list[str]:
     named = [_line(name, SOURCES.get(name)) for name in SOURCES.names()]
     return [
         *named,
-        "or: a folder of class folders, a parquet file or folder, an .npz as MedMNIST's, hf:owner/name, "
-        "hf://datasets/owner/name",
+        "or: a folder of class folders, a .csv of files and labels, a parquet file or folder, an .npz as "
+        "MedMNIST's, hf:owner/name, hf://datasets/owner/name",
     ]
 
 

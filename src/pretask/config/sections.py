@@ -24,7 +24,7 @@ Selection = Literal["validation", "last", "test"]
 class DataConfig:
     """Where images come from, how they are split, how they reach the device."""
 
-    data: Annotated[str, "name, folder, parquet, .npz, hf:… (pretask list data)"] = "digits"
+    data: Annotated[str, "name, folder, .csv, parquet, .npz, hf:… (pretask list data)"] = "digits"
     data_root: Annotated[str, FREE, "folder where named data sets are kept"] = "data"
     image_size: Annotated[int | None, at_least(1), DECIDED, "side to which images are resized, in pixels"] = (
         OPEN

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretask.data.images.containers import ImageData, RawData
-from pretask.data.prepare import MEMORY_LIMIT, prepare
+from pretask.data.prepare import LARGEST, MEMORY_LIMIT, SMALLEST, prepare
 from pretask.data.readers import KINDS, read_path
 from pretask.data.readers.arrays import read_arrays
 from pretask.data.readers.hub import is_hub_object, read_hub, read_hub_object
@@ -31,29 +31,32 @@ def load_data(
     root: str | Path = "data",
     download: bool = True,
     memory_limit: int = MEMORY_LIMIT,
+    largest: int = LARGEST,
     labelled: bool = True,
 ) -> ImageData:
     """Load a data set; class names, size, channels, mean and standard deviation are found.
 
     Args:
-        source: a known name ("cifar10"), a path (folder of class folders, parquet file or folder, .npz),
+        source: a known name ("cifar10"), a path (folder of class folders, .csv of files and labels, parquet file or
+            folder, .npz),
             "hf:OWNER/NAME", "hf://datasets/OWNER/NAME" to leave its parquet files on the Hub, a Hugging Face
             `Dataset` or `DatasetDict`, arrays as `(images, labels)` or `{"train": (images, labels), "test": …}`,
             or an `ImageData`, which is returned as it is.
-        image_size: side, or (height, width), at which the network is to see the images; needed only where
-            they differ in size.
-        channels: 1 or 3; needed only where some images are grey and others have colours.
+        image_size: side, or (height, width), at which the network is to see the images. Where it is left open, images
+            of one size keep it up to `largest`; for others a square is decided from the sizes found.
+        channels: 1 or 3; where it is left open, the images' own, and 3 where only some are grey.
         skip_bad: leave unreadable images out (and name them in `skipped`) instead of raising. Images that
             stay in files are then all decoded once, which takes a while for a large set.
         root: where named data sets are kept, each in a folder of its name.
         download: whether a named data set may be downloaded.
         memory_limit: a set of equally sized images is kept decoded in memory up to this many bytes; JPEGs no larger
             than `image_size` needs.
+        largest: side that is not exceeded where `image_size` is left open, at least 16.
         labelled: False takes a folder without class folders too, whose images then are all of one class.
 
     Returns:
-        The data set. Loading the same .npz or parquet files again in one process gives the same tensors:
-        treat them as read-only.
+        The data set, with what was decided in `decisions`. Loading the same .npz or parquet files again in one process
+        gives the same tensors: treat them as read-only.
 
     Raises:
         PretaskError: the source is unknown, missing, empty or faulty, or the Hub does not answer; the message says
@@ -63,10 +66,12 @@ def load_data(
     size = _checked_size(image_size)
     if channels not in (None, 1, 3):
         raise PretaskError(f"channels must be 1 or 3, not {channels}")
+    if largest < SMALLEST:
+        raise PretaskError(f"largest must be at least {SMALLEST}, not {largest}")
     if isinstance(source, ImageData):
-        return source if size is None else replace(source, image_size=size)
+        return source if size is None else _resized(source, size)
     options = {"image_size": size, "channels": channels, "skip_bad": skip_bad, "memory_limit": memory_limit}
-    fingerprint = _fingerprint(source, {**options, "labelled": labelled})
+    fingerprint = _fingerprint(source, {**options, "labelled": labelled, "largest": largest})
     if fingerprint is not None and _latest and _latest[0][0] == fingerprint:
         return _latest[0][1]
     data = prepare(
@@ -75,11 +80,17 @@ def load_data(
         channels=channels,
         skip_bad=skip_bad,
         memory_limit=memory_limit,
+        largest=largest,
     )
     if fingerprint is not None:
         _latest[:] = [(fingerprint, data)]
     _return_table_memory()
     return data
+
+
+def _resized(data: ImageData, size: tuple[int, int]) -> ImageData:
+    decided = tuple(decision for decision in data.decisions if decision.key != "image_size")
+    return replace(data, image_size=size, decisions=decided)
 
 
 def fixed_source(source: str) -> str:
@@ -148,7 +159,7 @@ def _fingerprint(source: Any, options: Mapping[str, Any]) -> Fingerprint | None:
     if not isinstance(source, (str, Path)) or source in SOURCES.names():
         return None
     path = Path(source).expanduser()
-    if path.is_file():
+    if path.is_file() and path.suffix.lower() in (".npz", ".parquet"):  # a list says nothing of its files
         files = [path]
     elif path.is_dir() and (path / "train.parquet").is_file():
         files = sorted(path.glob("*.parquet"))

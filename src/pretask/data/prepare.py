@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 
 import torch
 
@@ -22,7 +24,12 @@ from pretask.data.images.decode import Header, UnreadableImageError, enough, or_
 from pretask.data.loaders.augmentation import recommended_augment
 from pretask.data.parallel import map_indices
 from pretask.errors import PretaskError
+from pretask.options import Decision
 
+LARGEST = 224
+"""The side that is not exceeded where the size is found out: what most networks for photos are made for."""
+SMALLEST, STEP = 16, 8
+"""The least side of a size that is found out, and what it is a multiple of: networks halve it several times."""
 CHECKED_IMAGES = 2_000
 """Up to so many images that stay in files are decoded once at the start, to find unreadable ones."""
 MEMORY_LIMIT = 512 * 2**20
@@ -38,31 +45,30 @@ def prepare(
     channels: int | None,
     skip_bad: bool,
     memory_limit: int,
+    largest: int = LARGEST,
 ) -> ImageData:
     """Look at every image and return the finished data set.
 
     Args:
         raw: what a reader found.
-        image_size: (height, width) to deliver; None for the images' own.
-        channels: 1 or 3 to deliver; None for the images' own.
+        image_size: (height, width) to deliver; None to find out.
+        channels: 1 or 3 to deliver; None to find out.
         skip_bad: leave unreadable images out instead of raising.
         memory_limit: keep the set decoded in memory where that takes at most so many bytes.
+        largest: side in pixels that a size which is found out does not exceed.
 
     Raises:
         UnreadableImageError: an image cannot be read.
-        PretaskError: images differ in size or channels and none was asked for; a class has no images.
+        PretaskError: a class has no images.
     """
     check_has_images(raw.splits, raw.name)
-    wanted = channels or raw.channels
-    asked_size = image_size or raw.image_size
     splits = {name: split for name, split in raw.splits.items() if len(split)}
     check_has_images(splits, raw.name)
-    splits = _converted(splits, wanted)
-    splits, survey, skipped = _examine(splits, wanted, asked_size, skip_bad, memory_limit)
+    wish = _Wish(image_size or raw.image_size, channels or raw.channels, largest)
+    splits, survey, skipped = _examine(_converted(splits, wish.channels), wish, skip_bad, memory_limit)
     check_has_images(splits, raw.name)
     _check_classes(splits["train"], raw)
-    found_channels = the_channels(survey, wanted)
-    height, width = the_size(survey, asked_size)
+    size, found_channels, decisions = decide(survey, wish)
     splits = _converted(splits, found_channels)
     return ImageData(
         name=raw.name,
@@ -71,14 +77,15 @@ def prepare(
         test=splits.get("test"),
         class_names=raw.class_names,
         channels=found_channels,
-        image_size=(height, width),
+        image_size=size,
         mean=None,
         std=None,
         # Grey images are mostly characters, drawings or X-rays, where left and right matter.
-        augment=raw.augment or recommended_augment((height, width), flip=found_channels == 3),
+        augment=raw.augment or recommended_augment(size, flip=found_channels == 3),
         mixed_sizes=len(survey.sizes) != 1,
         skipped=skipped,
         notes=raw.notes,
+        decisions=decisions,
     )
 
 
@@ -89,19 +96,27 @@ def _converted(splits: Mapping[str, LabelledImages], channels: int | None) -> Sp
 
 
 def _examine(
-    splits: Splits, channels: int | None, size: tuple[int, int] | None, skip_bad: bool, memory_limit: int
+    splits: Splits, wish: _Wish, skip_bad: bool, memory_limit: int
 ) -> tuple[Splits, Survey, tuple[str, ...]]:
     if all_in_memory(splits):
         return splits, survey_arrays(splits), ()
-    decoded = decode_into_memory(splits, memory_limit, None if size is None else enough(size))
+    at_least, largest = (None, wish.largest) if wish.size is None else (enough(wish.size), None)
+    decoded = decode_into_memory(splits, memory_limit, at_least, largest)
     if decoded is not None:
         kept, skipped = without_bad(*decoded, skip_bad)
         return kept, survey_arrays(decoded[0]), skipped
     total = sum(len(split) for split in splits.values())
-    if channels and size and total > CHECKED_IMAGES and not skip_bad:
+    if wish.channels and wish.size and total > CHECKED_IMAGES and not skip_bad:
         # Size and channels are given, or those of a published archive: a million headers would say nothing new.
-        return splits, Survey(frozenset(), frozenset()), ()
+        return splits, Survey(Counter(), Counter()), ()
     survey, bad = survey_headers(splits)
+    if len(survey.sizes) == 1:  # with what is decided of them, they may be alike and small after all
+        size, channels, decisions = decide(survey, wish)
+        alike = _converted(splits, channels)
+        decoded = decode_into_memory(alike, memory_limit, enough(size)) if decisions else None
+        if decoded is not None:
+            kept, skipped = without_bad(*decoded, skip_bad)
+            return kept, survey, skipped
     if skip_bad or total <= CHECKED_IMAGES:
         find_undecodable(splits, bad)
     kept, skipped = without_bad(splits, bad, skip_bad)
@@ -123,21 +138,28 @@ Bad = dict[str, dict[int, UnreadableImageError]]
 
 @dataclass(frozen=True)
 class Survey:
-    """The channel counts and (height, width) sizes that occur."""
+    """How many images have each channel count, and each (height, width)."""
 
-    channels: frozenset[int]
-    sizes: frozenset[tuple[int, int]]
+    channels: Counter[int]
+    sizes: Counter[tuple[int, int]]
+
+    def add(self, header: Header, count: int = 1) -> None:
+        """Count images that have such a header."""
+        self.channels[header.channels] += count
+        self.sizes[header.height, header.width] += count
 
 
 def survey_arrays(splits: Mapping[str, LabelledImages]) -> Survey:
     """Survey splits whose images are all in memory."""
-    headers = {split.images.header(0) for split in splits.values()}
-    return _survey(headers)
+    survey = Survey(Counter(), Counter())
+    for split in splits.values():
+        survey.add(split.images.header(0), len(split))
+    return survey
 
 
 def survey_headers(splits: Mapping[str, LabelledImages]) -> tuple[Survey, Bad]:
     """Survey every image by its header, without decoding pixels."""
-    headers: set[Header] = set()
+    survey = Survey(Counter(), Counter())
     bad: Bad = {}
     for name, split in splits.items():
         faults = bad.setdefault(name, {})
@@ -146,8 +168,8 @@ def survey_headers(splits: Mapping[str, LabelledImages]) -> tuple[Survey, Bad]:
             if isinstance(found, UnreadableImageError):
                 faults[i] = found
             else:
-                headers.add(found)
-    return _survey(headers), bad
+                survey.add(found)
+    return survey, bad
 
 
 def find_undecodable(splits: Mapping[str, LabelledImages], bad: Bad) -> None:
@@ -193,38 +215,57 @@ def _summary_of(faults: list[UnreadableImageError]) -> UnreadableImageError:
     )
 
 
-def the_channels(survey: Survey, asked: int | None) -> int:
-    """Return the channels to deliver; raise `PretaskError` where images differ and none was asked for."""
-    if asked is not None:
-        return asked
-    if len(survey.channels) == 1:
-        return next(iter(survey.channels))
-    raise PretaskError("some images are grey and others have colours: type --channels 3 (or --channels 1)")
+@dataclass(frozen=True)
+class _Wish:
+    """(height, width) and channels to deliver, None where they are left open, and the largest side then."""
+
+    size: tuple[int, int] | None
+    channels: int | None
+    largest: int
 
 
-def the_size(survey: Survey, asked: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the size to deliver; raise `PretaskError` where images differ and none was asked for."""
-    if asked is not None:
-        return asked
-    if len(survey.sizes) == 1:
-        return next(iter(survey.sizes))
-    by_area = sorted(survey.sizes, key=lambda size: (size[0] * size[1], size))
-    (low_height, low_width), (high_height, high_width) = by_area[0], by_area[-1]
-    raise PretaskError(
-        f"images differ in size (from {low_height}x{low_width} to {high_height}x{high_width}): "
-        f"type --image-size {_suggested(high_height, high_width)}"
+def decide(survey: Survey, wish: _Wish) -> tuple[tuple[int, int], int, tuple[Decision, ...]]:
+    """Return the (height, width) and the channels to deliver, and what had to be decided for them.
+
+    Images of one size keep it up to the largest side that was wished. Else the size is square: of the shorter sides the
+    lower quartile, so that few images are enlarged, in steps of 8 from 16 on.
+    """
+    size, channels, decisions = wish.size, wish.channels, []
+    if size is None:
+        (size, *others) = survey.sizes
+        if others or max(size) > wish.largest:
+            side, reason = _working_side(survey.sizes, wish.largest)
+            size = (side, side)
+            decisions.append(Decision("image_size", side, reason))
+    if channels is None:
+        channels = max(survey.channels)
+        if len(survey.channels) > 1:
+            grey, colour = survey.channels[1], survey.channels[3]
+            decisions.append(Decision("channels", 3, f"{colour:,} images have colours, {grey:,} are grey"))
+    return size, channels, tuple(decisions)
+
+
+def _working_side(sizes: Counter[tuple[int, int]], largest: int) -> tuple[int, str]:
+    """Return a square's side for images of such sizes, and why."""
+    quartile = _lower_quartile(sizes)
+    side = max(SMALLEST, min(quartile, largest) // STEP * STEP)
+    if len(sizes) == 1:
+        ((height, width),) = sizes
+        return side, f"all images are {height}x{width}, larger than {largest}"
+    by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    low, high = (f"{height}x{width}" for height, width in (by_area[0], by_area[-1]))
+    return side, (
+        f"the images differ in size, from {low} to {high}; "
+        f"three quarters of them have a shorter side of {quartile} pixels or more"
+        f"{f', of which at most {largest} are used' if quartile > largest else ''}"
     )
 
 
-def _suggested(height: int, width: int) -> int:
-    return next((size for size in (224, 128, 96, 64) if min(height, width) >= size), 32)
-
-
-def _survey(headers: set[Header]) -> Survey:
-    return Survey(
-        frozenset(header.channels for header in headers),
-        frozenset((header.height, header.width) for header in headers),
-    )
+def _lower_quartile(sizes: Counter[tuple[int, int]]) -> int:
+    """Return the longest shorter side that at least three quarters of the images have or exceed."""
+    by_side = sorted((min(size), count) for size, count in sizes.items())
+    passed = accumulate(count for _, count in by_side)
+    return next(side for (side, _), past in zip(by_side, passed, strict=True) if 4 * past > sizes.total())
 
 
 def all_in_memory(splits: Mapping[str, LabelledImages]) -> bool:
@@ -240,16 +281,19 @@ def physical_memory() -> int:
 
 
 def decode_into_memory(
-    splits: Mapping[str, LabelledImages], limit: int, at_least: tuple[int, int] | None
+    splits: Mapping[str, LabelledImages],
+    limit: int,
+    at_least: tuple[int, int] | None,
+    largest: int | None = None,
 ) -> tuple[dict[str, LabelledImages], Bad] | None:
     """Return the splits as `ArrayImages`, and which of their images are unreadable (left as noise).
 
     Images are decoded to the (height, width) that is enough, as they are wherever they are read. Returns None where
-    they would take more than `limit` bytes together, or differ in shape.
+    they would take more than `limit` bytes together, differ in shape, or have a side above `largest`.
     """
     shape = _first_shape([split.images for split in splits.values()], at_least)
     total = sum(len(split) for split in splits.values())
-    if shape is None or total * shape.numel() > limit:
+    if shape is None or total * shape.numel() > limit or (largest and max(shape[1:]) > largest):
         return None
     decoded: dict[str, LabelledImages] = {}
     bad: Bad = {}

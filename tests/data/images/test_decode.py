@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import EpsImagePlugin, Image
 
-from pretask.data.images.decode import Header, UnreadableImageError, decode, read_header
+from pretask.data.images.decode import FORMATS, Header, UnreadableImageError, decode, read_header
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (6, 4, 3), dtype=np.uint8)
@@ -26,7 +26,7 @@ def encode(image, kind="PNG", **options):
 def turned(kind):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees
-    return encode(PHOTO, kind, exif=exif)
+    return encode(PHOTO, kind, exif=exif.tobytes())
 
 
 GREY16 = Image.fromarray(np.full((6, 4), 200 * 256 + 17, np.uint16))
@@ -46,6 +46,14 @@ CASES = {
     "webp": (encode(PHOTO, "WEBP"), 3),
     "bmp": (encode(PHOTO, "BMP"), 3),
 }
+
+if "AVIF" in FORMATS:
+    CASES["avif"] = (encode(PHOTO, "AVIF", quality=100), 3)
+    CASES["grey avif"] = (encode(PHOTO.convert("L"), "AVIF"), 1)
+if "HEIF" in FORMATS:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    CASES["heic"] = (encode(PHOTO, "HEIF", quality=100), 3)
+    CASES["grey heic"] = (encode(PHOTO.convert("L"), "HEIF"), 1)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -69,7 +77,7 @@ def test_values():
     assert (decode(CASES["jpeg"][0], None, "").permute(1, 2, 0).numpy() == jpeg).all()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", *(kind for kind in ("AVIF", "HEIF") if kind in FORMATS)])
 def test_images_are_turned_upright(kind):
     upright = decode(turned(kind), 3, "")
     lying = decode(encode(PHOTO, kind), 3, "")
@@ -78,7 +86,10 @@ def test_images_are_turned_upright(kind):
     assert read_header(turned(kind), "") == Header(4, 6, 3)
 
 
-@pytest.mark.parametrize("case", ["png", "jpeg", "gif", "webp", "bmp"])
+@pytest.mark.parametrize(
+    "case",
+    ["png", "jpeg", "gif", "webp", "bmp", *(case for case in ("avif", "heic") if case in CASES)],
+)
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
 def test_truncated_images_are_named(case, share):
     encoded = CASES[case][0]
@@ -86,6 +97,17 @@ def test_truncated_images_are_named(case, share):
         decode(encoded[: int(len(encoded) * share)], 3, "cats/7.x")
     assert "\n" not in str(caught.value)
     assert "0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["AVIF", "HEIF"])
+def test_photos_of_cameras_are_read_from_bytes_and_files(tmp_path, name):
+    if name not in FORMATS:
+        pytest.skip(f"this installation reads no {name}")
+    shown = smooth(48, 64)
+    (tmp_path / "a.jpg").write_bytes(encode(shown, name, quality=95))
+    assert read_header(tmp_path / "a.jpg", "a.jpg") == Header(48, 64, 3), "what it is called does not matter"
+    image = decode((tmp_path / "a.jpg").read_bytes(), None, "a.jpg").permute(1, 2, 0).numpy()
+    assert np.abs(image.astype(int) - np.asarray(shown).astype(int)).mean() < 3
 
 
 def test_what_is_no_image(tmp_path):

@@ -108,7 +108,13 @@ def test_what_cannot_be_shared_out_is_told(tmp_path: Path) -> None:
     draw(tmp_path / "two", ["a", "b"])
     with pytest.raises(PretaskError, match="two has 2 classes, too few"):
         load_class_split(str(tmp_path / "two"))
+
+
+def test_all_classes_are_seen_at_the_size_of_the_train_images(tmp_path: Path) -> None:
     for part, size in (("train", 8), ("val", 8), ("test", 12)):
         draw(tmp_path / "sizes" / part, [part + "1", part + "2"], size=size)
-    with pytest.raises(PretaskError, match="--image-size"):
-        load_class_split(str(tmp_path / "sizes"))
+    split = load_class_split(str(tmp_path / "sizes"))
+    assert split.test.image_size == split.train.image_size == (8, 8)
+    draw(tmp_path / "sizes" / "train", ["train3"], size=40)
+    split = load_class_split(str(tmp_path / "sizes"))
+    assert split.test.image_size == split.validation.image_size == split.train.image_size == (16, 16)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from pretask.data import FileImages, load_data
-from pretask.data.readers.folder import read_folder
+from pretask.data.images.decode import IMAGE_SUFFIXES
+from pretask.data.readers.folder import read_folder, read_unlabelled
 from pretask.errors import PretaskError
 
 RNG = np.random.default_rng(0)
@@ -70,6 +71,73 @@ def test_train_folder_alone(tmp_path):
     assert raw.class_names == ("cat", "dog")
 
 
+@pytest.mark.parametrize("names", [("bus", "car", "train"), ("Test", "cat", "train"), ("bus", "testing")])
+def test_folders_called_like_splits_are_classes_among_others(tmp_path, names):
+    for name in names:
+        put(tmp_path / name, "1.png", "2.png")
+    raw = read_folder(tmp_path)
+    assert (list(raw.splits), raw.class_names) == (["train"], names)
+    assert raw.splits["train"].labels.tolist() == [label for label in range(len(names)) for _ in range(2)]
+
+
+def test_files_that_are_no_pictures_are_counted_and_named(tmp_path):
+    pets(tmp_path / "train")
+    for name in (
+        "a.jxl",
+        "b.JXL",
+        "c.mp4",
+        "raw",
+        "notes.txt",
+        "Thumbs.db",
+        "list.csv",
+        "README",
+        ".hidden.jxl",
+    ):
+        (tmp_path / "train" / "cat" / name).write_bytes(b"x")
+    assert load_data(tmp_path).notes == (
+        "left out 4 files that are no known picture: .jxl 2, .mp4 1, no suffix 1",
+    )
+    pets(tmp_path / "test")
+    (tmp_path / "test" / "dog" / "d.jxl").write_bytes(b"x")
+    assert read_folder(tmp_path).notes == (
+        "left out 5 files that are no known picture: .jxl 3, .mp4 1, no suffix 1",
+    )
+    assert read_unlabelled(tmp_path).notes == read_folder(tmp_path).notes
+
+
+def test_what_would_read_a_file_is_said(tmp_path, monkeypatch):
+    help_ = {".heic": ".heic needs `pip install 'pretask[heic]'`"}
+    monkeypatch.setattr("pretask.data.readers.folder.UNREAD", help_)
+    monkeypatch.setattr("pretask.data.images.decode.UNREAD", help_)
+    monkeypatch.setattr("pretask.data.readers.folder.IMAGE_SUFFIXES", frozenset((".png",)))
+    pets(tmp_path)
+    (tmp_path / "cat" / "a.HEIC").write_bytes(b"x")
+    (tmp_path / "cat" / "b.mp4").write_bytes(b"x")
+    assert load_data(tmp_path).notes == (
+        "left out 2 files that are no known picture: .heic 1, .mp4 1; .heic needs `pip install 'pretask[heic]'`",
+    )
+    with pytest.raises(PretaskError, match=r"cannot read .*a.HEIC \(.heic needs `pip install"):
+        FileImages(tmp_path, ["cat/a.HEIC"]).read(0)
+    (tmp_path / "emu").mkdir()
+    (tmp_path / "emu" / "1.heic").write_bytes(b"x")
+    with pytest.raises(
+        PretaskError, match=r"emu holds no images \(.heic needs `pip install 'pretask\[heic\]'`\)"
+    ):
+        load_data(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic"])
+def test_photos_of_other_formats_are_read(tmp_path, kind):
+    if kind == "heic":
+        pytest.importorskip("pillow_heif", reason="HEIC is an extra").register_heif_opener()
+    elif ".avif" not in IMAGE_SUFFIXES:
+        pytest.skip("this Pillow reads no AVIF")
+    for name in ("cat", "dog"):
+        put(tmp_path / name, f"1.{kind}", f"2.{kind.upper()}", size=(40, 32))
+    data = load_data(tmp_path)
+    assert (len(data.train), data.image_size, data.notes) == (4, (40, 32), ())
+
+
 def test_links_to_class_folders_are_followed_and_loops_are_not(tmp_path):
     pets(tmp_path / "store")
     (tmp_path / "set").mkdir()
@@ -101,7 +169,29 @@ def _empty_class(folder):
 
 def _unknown_format(folder):
     (pets(folder) / "emu").mkdir()
-    (folder / "emu" / "1.heic").write_bytes(b"x")
+    (folder / "emu" / "1.jxl").write_bytes(b"x")
+
+
+def _unknown_formats(folder):
+    for place in ("cat/1.jxl", "dog/2.jxl", "dog/1.RAW"):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(b"x")
+
+
+def _all_flat(folder):
+    put(folder / "train", "1.png")
+    put(folder / "test", "1.png")
+
+
+def _classes_beside_a_split(folder):
+    pets(folder / "train")
+    put(folder / "test", "1.png")
+    put(folder / "extra", "1.png")
+
+
+def _empty_split_among_classes(folder):
+    pets(folder)
+    (folder / "train").mkdir()
 
 
 def _different_classes(folder):
@@ -144,7 +234,11 @@ def _zip_inside(folder):
         (_no_class_folders, "images lie directly in .* and not in class folders"),
         (_images_beside_folders, r"images lie directly in .* beside its folders \(stray.png\)"),
         (_empty_class, "class folder .*emu holds no images: add some"),
-        (_unknown_format, r"emu holds no images \(.heic is no known kind\)"),
+        (_unknown_format, r"emu holds no images \(.jxl is no known kind\): add some"),
+        (_unknown_formats, r"holds no images \(.*\), but .jxl 2, .raw 1: put each"),
+        (_all_flat, "images lie directly in .*train and not in class folders"),
+        (_classes_beside_a_split, "extra holds images beside train, validation and test"),
+        (_empty_split_among_classes, "class folder .*train holds no images: add some"),
         (_different_classes, r"only train has 'dog'; only test has 'Dog'"),
         (_flat_test, "images lie directly in .*test and not in class folders"),
         (_no_train, "none called train"),

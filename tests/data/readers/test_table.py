@@ -186,13 +186,20 @@ NAMES = {"label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
         ({"image": [*IMAGES[:5], None], "label": LABELS}, None, r"row 5 of a.parquet \(the cell is empty\)"),
         ({"image": [{"bytes": None, "path": "no.png"}, *STRUCTS[1:]], "label": LABELS}, None, "no.png"),
         ({"image": [*IMAGES[:5], IMAGES[5][:40]], "label": LABELS}, None, "cannot read image 5 of a.parquet"),
-        ({"image": [*IMAGES[:5], png((9, 9))], "label": LABELS}, None, "from 4x5 to 9x9"),
     ],
 )
 def test_faults(tmp_path, columns, metadata, message):
     with pytest.raises(PretaskError, match=message) as caught:
         load_data(write(tmp_path / "a.parquet", metadata, **columns))
     assert "\n" not in str(caught.value)
+
+
+def test_images_of_several_sizes(tmp_path):
+    data = load_data(write(tmp_path / "a.parquet", image=[*IMAGES[:5], png((90, 99), "L")], label=LABELS))
+    assert isinstance(data.train.images, EncodedImages)
+    assert (data.image_size, data.channels, data.mixed_sizes) == ((16, 16), 3, True)
+    assert [decision.key for decision in data.decisions] == ["image_size", "channels"]
+    assert data.train.images.read(5).shape == (3, 90, 99)
 
 
 def test_empty_cells_can_be_skipped(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,36 @@ def test_a_tail_is_cut_from_what_per_class_leaves():
         5,
         *(int(5 * 0.2 ** (c / (len(data.class_names) - 1))) for c in range(1, len(data.class_names))),
     ]
+
+
+def small(*counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return load_data((np.zeros((len(labels), 4, 4), np.uint8), labels))
+
+
+def test_single_images_of_a_class_stay_in_train():
+    data = apply_splits(small(2, 1))
+    assert (data.train.labels.tolist(), data.test.labels.tolist(), data.validation) == ([0, 1], [0], None)
+    assert data.notes == (
+        "test: 1 train images held out, seed 0",
+        "validation: none, each class has a single train image left, and two are needed",
+    )
+    data = apply_splits(small(1, 1))
+    assert (len(data.train), data.validation, data.test) == (2, None, None)
+    assert [note.split(":")[0] for note in data.notes] == ["test", "validation"]
+
+
+def test_a_share_is_no_more_than_classes_can_give():
+    data = apply_splits(small(2, 1, 1, 1, 1, 1, 1, 1), validation=0)
+    assert (len(data.train), data.test.labels.tolist()) == (8, [0])
+    with pytest.raises(PretaskError, match="hold out 1 or fewer"):
+        apply_splits(replace(small(2, 1, 1), test=small(1, 1, 1).train), validation=2)
+
+
+def test_a_thousand_classes_of_two():
+    data = apply_splits(small(*[2] * 1000))
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [1440, 160, 400]
+    assert data.class_counts.min() == 1
 
 
 def test_refusals():

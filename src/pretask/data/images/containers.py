@@ -101,8 +101,8 @@ class ImageData:
         augment: the recommended augmentation.
         mixed_sizes: whether stored images differ in size, so that a loader has to resize them.
         skipped: images left out because they could not be read.
-        notes: what was done to the splits, for reports: "test: 20 % of train, seed 0".
-        decisions: what was chosen where size or channels were left open.
+        notes: what was done to the splits and which files were left out, for reports: "test: 20 % of train, seed 0".
+        decisions: what was left open and had to be decided from the images, such as their size.
         unlabelled: all train images where `train` has only some of them, their labels -1; None where it has all.
         train_counts: images of each class that a model at hand was trained on, where they were not these.
     """
@@ -120,9 +120,9 @@ class ImageData:
     mixed_sizes: bool = False
     skipped: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
-    decisions: tuple[Decision, ...] = ()
     train_counts: tuple[int, ...] | None = None
     unlabelled: LabelledImages | None = None
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def num_classes(self) -> int:

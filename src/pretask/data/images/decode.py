@@ -7,13 +7,14 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -78,12 +79,25 @@ def mixed_channels(what: str, given: int, expected: int) -> PretaskError:
     )
 
 
+_AVIF = "avif" in features.modules and bool(features.check("avif"))
+_HEIF = find_spec("pillow_heif") is not None
+_ALWAYS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_BUILT_IN = ("AVIF", *_ALWAYS) if _AVIF else _ALWAYS
+_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+FORMATS = (*_BUILT_IN, "HEIF") if _HEIF else _BUILT_IN
+"""What this installation reads, whatever a file is called. Others are not tried: for some, Pillow would start other
+programs."""
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+    + (".avif",) * _AVIF
+    + _HEIF_SUFFIXES * _HEIF
 )
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read, whatever a file is called. Others are not tried: for some, Pillow would start other programs."""
+"""How files are called that this installation reads."""
+UNREAD: dict[str, str] = {
+    **({} if _AVIF else {".avif": ".avif needs Pillow 11.3 or newer"}),
+    **({} if _HEIF else dict.fromkeys(_HEIF_SUFFIXES, ".heic needs `pip install 'pretask[heic]'`")),
+}
+"""What would help this installation to read files of other suffixes."""
 MAX_BYTES = 2**30
 """Of an image file."""
 MAX_PIXELS = 2 * 89_478_485
@@ -97,6 +111,7 @@ _DECODE_FAULTS = (
     OSError,
     SyntaxError,  # what Pillow raises for a broken PNG chunk
     TypeError,  # … and for a number of another kind in a TIFF's directory
+    RuntimeError,  # … and for a damaged AVIF
     ValueError,
     EOFError,
     struct.error,
@@ -126,10 +141,11 @@ class UnreadableImageError(PretaskError):
 
 def unreadable(what: str, reason: object) -> UnreadableImageError:
     """Return the error for the image called `what`."""
+    plain = _plain(reason, what)
     error = UnreadableImageError(
-        f"cannot read {what} ({_plain(reason)}): repair or remove it, or type --skip-bad to leave it out"
+        f"cannot read {what} ({plain}): repair or remove it, or type --skip-bad to leave it out"
     )
-    error.what, error.reason = what, _plain(reason)
+    error.what, error.reason = what, plain
     return error
 
 
@@ -145,9 +161,9 @@ def or_fault(work: Callable[[int], T]) -> Callable[[int], T | UnreadableImageErr
     return tried
 
 
-def _plain(reason: object) -> str:
+def _plain(reason: object, what: str) -> str:
     if isinstance(reason, UnidentifiedImageError):  # Pillow's message holds a memory address
-        return "no known image format"
+        return UNREAD.get(PurePath(what).suffix.lower(), "no known image format")
     return str(reason).split("\n", 1)[0].rstrip(". ") or type(reason).__name__
 
 
@@ -220,11 +236,26 @@ def _check_file(path: Path) -> None:
 
 
 def _open(stream: Path | BinaryIO) -> Image.Image:
-    image = Image.open(stream, formats=FORMATS)
+    image: Image.Image
+    try:
+        image = Image.open(stream, formats=_BUILT_IN)
+    except UnidentifiedImageError:
+        if not _HEIF:
+            raise
+        image = _open_heif(stream)
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise OSError(f"it has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
     return image
+
+
+def _open_heif(stream: Path | BinaryIO) -> Image.Image:
+    import pillow_heif  # a tenth of a second, for those who have such images
+
+    pillow_heif.register_heif_opener()
+    if not isinstance(stream, Path):
+        stream.seek(0)
+    return Image.open(stream, formats=("HEIF",))
 
 
 def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
@@ -240,6 +271,8 @@ def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
 
 def _reduce(image: Image.Image, at_least: tuple[int, int]) -> None:
     """Choose the smallest size at which the format can decode and that is at least (height, width), upright."""
+    if image.format == "HEIF":  # which would answer with a preview that is stored beside the pixels
+        return
     height, width = reversed(at_least) if _orientation(image) in _TURNED_BY_EXIF else at_least
     image.draft(None, (width, height))
 

@@ -11,16 +11,23 @@ from pathlib import Path
 import torch
 
 from pretask.data.images.containers import SPLITS, FileImages, LabelledImages, RawData
-from pretask.data.images.decode import IMAGE_SUFFIXES
+from pretask.data.images.decode import IMAGE_SUFFIXES, UNREAD
 from pretask.data.labels import check_same_classes
 from pretask.errors import PretaskError
 
-_SPLITS = {
+SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+"""What folders of splits, and cells that say one, may be called, in lower case."""
 _LAYOUT = "put each class's images in a folder of the class's name"
+
+_ALONG = frozenset((
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".db", ".md", ".yaml", ".yml", ".ini", ".log", ".html",
+    "readme", "license",
+))  # fmt: skip
+"""Suffixes and names of files that go along with images; the names are in lower case."""
 
 
 @dataclass
@@ -30,6 +37,8 @@ class Tree:
     classes: dict[str, list[str]] = field(default_factory=dict)
     barren: dict[str, str] = field(default_factory=dict)
     """Folders that hold neither images nor folders, with what they do hold."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files of each suffix that is not read, without those that go along with images, such as lists and notes."""
 
 
 def read_folder(folder: Path) -> RawData:
@@ -42,7 +51,7 @@ def read_folder(folder: Path) -> RawData:
             class folder, or splits with different classes.
     """
     top = unwrapped(folder)
-    split_folders = {sub.name: _SPLITS[sub.name.lower()] for sub in _subfolders(top) if _is_split(sub)}
+    split_folders = _split_folders(top)
     trees = _scan_splits(top, split_folders) if split_folders else {"train": (top, scan(top))}
     for where, tree in trees.values():
         _check_tree(where, tree)
@@ -57,7 +66,9 @@ def read_folder(folder: Path) -> RawData:
             f"each in a folder of its own"
         )
     splits = {split: labelled_files(top, where, tree, class_names) for split, (where, tree) in trees.items()}
-    return RawData(folder.resolve().name, splits, class_names)
+    return RawData(
+        folder.resolve().name, splits, class_names, notes=_notes(tree for _, tree in trees.values())
+    )
 
 
 def labelled_files(top: Path, where: Path, tree: Tree, class_names: Iterable[str]) -> LabelledImages:
@@ -97,6 +108,8 @@ def _scan_into(folder: Path, relative: str, tree: Tree, seen: set[str]) -> None:
                 images.append(entry.name)
             else:
                 others.append(_suffix(entry.name))
+                if not _goes_along(entry.name):
+                    tree.left_out[others[-1]] += 1
     if images:
         tree.classes[relative] = images
     elif not folders:
@@ -104,6 +117,25 @@ def _scan_into(folder: Path, relative: str, tree: Tree, seen: set[str]) -> None:
         tree.barren[relative] = commonest[0][0] if commonest else ""
     for name in folders:
         _scan_into(folder / name, f"{relative}/{name}" if relative else name, tree, seen)
+
+
+def _split_folders(top: Path) -> dict[str, str]:
+    """Return the split of each folder that is called like one; none where these are classes among others.
+
+    They are classes where folders of other names hold images too, and theirs lie in them directly.
+    """
+    found = {sub.name: SPLIT_NAMES[sub.name.lower()] for sub in _subfolders(top) if _is_split(sub)}
+    if not found:
+        return {}
+    sisters = (sub for sub in _subfolders(top) if sub.name not in found)
+    if not any(scan(sub).classes for sub in sisters) or not all(_is_flat(top / name) for name in found):
+        return found
+    return {}
+
+
+def _is_flat(folder: Path) -> bool:
+    tree = scan(folder)
+    return {*tree.classes, *tree.barren} <= {""}
 
 
 def _scan_splits(top: Path, split_folders: dict[str, str]) -> dict[str, tuple[Path, Tree]]:
@@ -131,13 +163,30 @@ def _check_tree(where: Path, tree: Tree) -> None:
             f"{where} holds .zip files and no images: unpack them and give the unpacked folder"
         )
     if not tree.classes:
-        known = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise PretaskError(f"{where} holds no images ({known}): {_LAYOUT}")
+        known = f"which are {', '.join(sorted(IMAGE_SUFFIXES))}"
+        found = f", but {_counted(tree.left_out)}" if tree.left_out else ""
+        raise PretaskError(f"{where} holds no images ({known}){found}: {_LAYOUT}")
     for name, holds in tree.barren.items():
-        kinds = f" ({holds} is no known kind)" if holds else ""
+        kinds = f" ({UNREAD.get(holds, f'{holds} is no known kind')})" if holds else ""
         raise PretaskError(
             f"class folder {where / name} holds no images{kinds}: add some or remove the folder"
         )
+
+
+def _notes(trees: Iterable[Tree]) -> tuple[str, ...]:
+    """Return what is to be said of the files that are left out."""
+    left_out = sum((tree.left_out for tree in trees), Counter[str]())
+    if not left_out:
+        return ()
+    count = left_out.total()
+    files = "1 file that is no known picture" if count == 1 else f"{count:,} files that are no known picture"
+    return (f"left out {files}: {_counted(left_out)}",)
+
+
+def _counted(suffixes: Counter[str]) -> str:
+    """Return ".heic 7, .mp4 2", with what would help to read them."""
+    counts = ", ".join(f"{suffix or 'no suffix'} {count:,}" for suffix, count in suffixes.most_common())
+    return "; ".join((counts, *dict.fromkeys(UNREAD[suffix] for suffix in suffixes if suffix in UNREAD)))
 
 
 def _check_text(folder: Path, name: str) -> None:
@@ -165,7 +214,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _is_split(folder: Path) -> bool:
-    return folder.is_dir() and folder.name.lower() in _SPLITS
+    return folder.is_dir() and folder.name.lower() in SPLIT_NAMES
 
 
 def _suffix(name: str) -> str:
@@ -176,6 +225,10 @@ def _suffix(name: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith((".", "__MACOSX"))
+
+
+def _goes_along(name: str) -> bool:
+    return name.lower() in _ALONG or _suffix(name) in _ALONG
 
 
 UNLABELLED = "unlabelled"
@@ -191,8 +244,8 @@ def is_unlabelled(folder: Path) -> bool:
 def read_unlabelled(folder: Path) -> RawData:
     """Read all images below `folder` as train images of one class."""
     top = unwrapped(folder)
-    found = scan(top).classes
-    paths = [f"{place}/{name}" if place else name for place, names in found.items() for name in names]
+    tree = scan(top)
+    paths = [f"{place}/{name}" if place else name for place, names in tree.classes.items() for name in names]
     labels = torch.zeros(len(paths), dtype=torch.int64)
     train = LabelledImages(FileImages(top, paths), labels)
-    return RawData(folder.resolve().name, {"train": train}, (UNLABELLED,))
+    return RawData(folder.resolve().name, {"train": train}, (UNLABELLED,), notes=_notes([tree]))

@@ -8,7 +8,7 @@ import torch
 
 from pretask.data.images.containers import ImageData, LabelledImages
 from pretask.data.images.stores import JoinedImages
-from pretask.data.splits.indices import hold_out, long_tailed
+from pretask.data.splits.indices import hold_out, long_tailed, most_held, number_held
 from pretask.data.splits.indices import label_fraction as share_of_each
 from pretask.data.splits.indices import per_class as first_of_each
 from pretask.errors import PretaskError
@@ -29,8 +29,10 @@ def apply_splits(
     """Complete a data set's splits, in this order: test, validation, train.
 
     A set without test images gives 20 % of its train images, and one without validation images gives
-    `validation` of those that remain; both are stratified. Then the train images are reduced; with fewer labels,
-    all of them stay at hand without labels. Mean and standard deviation are those of the train images that are left.
+    `validation` of those that remain; both are stratified. Each class keeps an image to train on, so that a share can
+    come out smaller, or empty: then there is no such split, and a note says so. Then the train images are reduced; with
+    fewer labels, all of them stay at hand without labels. Mean and standard deviation are those of the train images
+    that are left.
 
     Args:
         data: as `load_data` returns it.
@@ -52,10 +54,10 @@ def apply_splits(
     train, held_validation, test, notes = data.train, data.validation, data.test, list(data.notes)
     if test is None:
         train, test = _part(train, TEST_SHARE, seed)
-        notes.append(f"test: {len(test)} train images held out, seed {seed}")
+        notes.append(_part_note("test", test, seed))
     if held_validation is None and validation:
         train, held_validation = _part(train, validation, seed)
-        notes.append(f"validation: {len(held_validation)} train images held out, seed {seed}")
+        notes.append(_part_note("validation", held_validation, seed))
     reduced = train
     if per_class is not None:
         reduced = reduced.subset(first_of_each(reduced.labels, per_class, seed, data.class_names))
@@ -97,6 +99,18 @@ def without_labels(images: LabelledImages) -> LabelledImages:
     return LabelledImages(images.images, torch.full_like(images.labels, -1))
 
 
-def _part(images: LabelledImages, size: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    kept, held = hold_out(images.labels, size, seed)
+def _part(images: LabelledImages, size: float, seed: int) -> tuple[LabelledImages, LabelledImages | None]:
+    """Part off a number of images, or a share as far as each class can give it; None where it cannot give any."""
+    total = number_held(size, len(images))
+    if not isinstance(size, int):
+        total = min(total, most_held(images.labels))
+    if not total:
+        return images, None
+    kept, held = hold_out(images.labels, total, seed)
     return images.subset(kept), images.subset(held)
+
+
+def _part_note(split: str, held: LabelledImages | None, seed: int) -> str:
+    if held is None:
+        return f"{split}: none, each class has a single train image left, and two are needed"
+    return f"{split}: {len(held)} train images held out, seed {seed}"

@@ -56,7 +56,8 @@ def load_class_split(
 
     Args:
         source: as `load_data` takes it, or a folder with train, validation (val) and test folders of *different* class
-            folders, as mini-ImageNet, CIFAR-FS and FC100 come, whose classes then are as they lie.
+            folders, as mini-ImageNet, CIFAR-FS and FC100 come, whose classes then are as they lie; all are seen at the
+            size and with the channels of the train images.
         image_size, channels, root, skip_bad: as in `load_data`.
         seed: shares out the classes, where the folders do not.
 
@@ -67,12 +68,13 @@ def load_class_split(
     if folders is None:
         whole = load_data(source, image_size=image_size, channels=channels, root=root, skip_bad=skip_bad)
         return split_classes(whole, seed)
-    parts = {
-        name: load_data(folder, image_size=image_size, channels=channels, skip_bad=skip_bad)
-        for name, folder in folders.items()
-    }
-    train = replace(parts["train"], name=Path(source).resolve().name)
-    return ClassSplit(train, *(_like(parts[name], train) for name in ("validation", "test")))
+    found = load_data(folders["train"], image_size=image_size, channels=channels, skip_bad=skip_bad)
+    train = replace(found, name=Path(source).resolve().name)
+    validation, test = (
+        load_data(folders[name], image_size=train.image_size, channels=train.channels, skip_bad=skip_bad)
+        for name in ("validation", "test")
+    )
+    return ClassSplit(train, _like(validation, train), _like(test, train))
 
 
 def split_classes(data: ImageData, seed: int) -> ClassSplit:
@@ -107,16 +109,7 @@ def _only(data: ImageData, classes: list[int]) -> ImageData:
 
 
 def _like(data: ImageData, train: ImageData) -> ImageData:
-    """Return data as the train classes' network takes it.
-
-    Raises:
-        PretaskError: another size or other channels.
-    """
-    if (data.image_size, data.channels) != (train.image_size, train.channels):
-        raise PretaskError(
-            f"{data.name} has images of {data.image_size} with {data.channels} channel(s), {train.name} of "
-            f"{train.image_size} with {train.channels}: type --image-size and --channels"
-        )
+    """Return data with the mean and the standard deviation of the train classes."""
     return replace(data, mean=train.mean, std=train.std)
 
 

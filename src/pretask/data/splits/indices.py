@@ -30,12 +30,17 @@ def hold_out(labels: Tensor, size: float, seed: int) -> tuple[Tensor, Tensor]:
     Raises:
         PretaskError: `size` is outside its range, or leaves some class without an image.
     """
-    total = _number(size, len(labels))
+    total = number_held(size, len(labels))
     order, counts = _shuffled_by_class(labels, seed)
     quotas = _share_out(counts, total)
     held = torch.cat([rows[:quota] for rows, quota in zip(order, quotas.tolist(), strict=True)])
     kept = torch.cat([rows[quota:] for rows, quota in zip(order, quotas.tolist(), strict=True)])
     return kept.sort().values, held.sort().values
+
+
+def most_held(labels: Tensor) -> int:
+    """Return how many images `hold_out` can part off at most, so that each class keeps one."""
+    return int((torch.bincount(labels) - 1).clamp_min(0).sum())
 
 
 def per_class(labels: Tensor, n: int, seed: int, class_names: Sequence[str] | None = None) -> Tensor:
@@ -137,7 +142,8 @@ def _shuffled_by_class(labels: Tensor, seed: int) -> tuple[list[Tensor], Tensor]
     return list(torch.split(by_class, counts.tolist())), counts
 
 
-def _number(size: float, n: int) -> int:
+def number_held(size: float, n: int) -> int:
+    """Return how many of n images a share in (0, 1) or a number stands for; raises as `hold_out` does."""
     if isinstance(size, int):
         if not 0 < size < n:
             raise PretaskError(f"cannot hold out {size} of {n} images: give a number from 1 to {n - 1}")
