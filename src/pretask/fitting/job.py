@@ -118,6 +118,7 @@ class Job:
         self.seconds, self.started = seconds, started
         self.executor = create_executor(execution, asked.session.device)
         self.device = resolve_device(asked.session.device)
+        self._sized: dict[int, ImageData] = {}
 
     def run(self, given: ImageData | None) -> dict[str, Any]:
         """Do all phases that are not done; see `fit`."""
@@ -167,7 +168,14 @@ class Job:
         return Supervised.read(self.base, data).data
 
     def _at(self, size: int | None) -> ImageData:
-        return self.raw if size is None else replace(self.raw, image_size=(size, size))
+        """Return the data at a size, unsplit: read as a training of its own reads it."""
+        if size is None:
+            return self.raw
+        if self.given is not None:
+            return replace(self.given, image_size=(size, size))
+        if size not in self._sized:
+            self._sized[size] = unsplit_data(override(self.asked, image_size=size))
+        return self._sized[size]
 
     # -- plan -------------------------------------------------------------------------------------------------------
 

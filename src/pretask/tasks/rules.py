@@ -54,8 +54,9 @@ def settle(situation: Situation, known: Mapping[str, Any]) -> list[Decision]:
         known: settings of the configuration by key; None where they are open.
     """
     settings, made = dict(known), []
+    needless = "epochs" if settings.get("steps") is not None else ""
     for rule in RULES:
-        if settings.get(rule.key) is None:
+        if settings.get(rule.key) is None and rule.key != needless:
             value, reason = rule.decide(situation, settings)
             settings[rule.key] = value
             made.append(Decision(rule.key, value, reason))

@@ -49,6 +49,8 @@ def run_task(
     asked = task.config = folder.open(task.config)  # what a first start decided is not decided again
     if not folder.finished:
         say(console, f"data      {task.data.summary()}")
+        for note in task.images.notes:
+            say(console, f"note      {note}")
     config = task.decide(accelerator.device)
     if folder.finished:
         say(console, f"{folder.path} is finished: its results are read, not made again")

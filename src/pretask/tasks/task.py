@@ -212,10 +212,11 @@ class Task(ABC, Generic[C, D, T]):
         epochs, steps = training_length(optim, max(1, len(self.images.train) // rows))
         judged = 0 if self.images.validation is None else len(self.images.validation) * epochs
         judging = judged * trainee.image_views / (FORWARD_SHARE * piece)
+        limit = self.config.session.max_seconds or math.inf
         return Expected(
             step_seconds=piece_seconds * pieces,
             rows=rows,
-            seconds=piece_seconds * (steps * pieces + judging),
+            seconds=min(limit, piece_seconds * (steps * pieces + judging)),
             memory=found.memory(piece),
             free=found.free,
         )

@@ -10,6 +10,9 @@ from pretask.data.load import fixed_source
 from pretask.data.splits.apply import with_validation
 from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
+from pretask.training.device import resolve_device
+
+SCRATCH_ON_CPU, SCRATCH_ON_GPU, TUNED_ON_CPU, TUNED_ON_GPU = 64, 128, 128, 224
 
 
 def build_data(config: AnyConfig, given: ImageData | None = None) -> ImageData:
@@ -54,7 +57,17 @@ def unsplit_data(config: AnyConfig) -> ImageData:
         skip_bad=asked.skip_bad,
         root=asked.data_root,
         labelled=config.kind != "pretraining",
+        largest=largest_side(config),
     )
+
+
+def largest_side(config: AnyConfig) -> int:
+    """Return the side that images are not to exceed where their size is left open, as start and device allow."""
+    start = config.backbone
+    on_gpu = resolve_device(config.session.device).type == "cuda"
+    if start.pretrained or start.init is not None:
+        return TUNED_ON_GPU if on_gpu else TUNED_ON_CPU
+    return SCRATCH_ON_GPU if on_gpu else SCRATCH_ON_CPU
 
 
 def fix_version(config: C) -> C:

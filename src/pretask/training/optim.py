@@ -47,9 +47,9 @@ def training_length(config: OptimConfig, steps_per_epoch: int) -> tuple[int, int
     Raises:
         PretaskError: fewer than one epoch or step.
     """
-    if config.epochs < 1 or (config.steps is not None and config.steps < 1):
-        raise PretaskError("there is nothing to train: give --epochs or --steps of at least 1")
     total = config.steps if config.steps is not None else config.epochs * steps_per_epoch
+    if total < 1:
+        raise PretaskError("there is nothing to train: give --epochs or --steps of at least 1")
     return math.ceil(total / steps_per_epoch), total
 
 
