@@ -143,7 +143,7 @@ def _header(
         f"training  {epochs} epochs, {total} {task.unit} of {task.images_per_step(trainee)} images x "
         f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}{task.changes}",
         _machine_line(task.config.session, asked, loader, accelerator),
-        *(f"note      {note}" for note in task.notes(trainee)),
+        *(f"note      {note}" for note in (*facts.notes, *task.notes(trainee))),
         *(f"warning   {warning}" for warning in warnings if warning),
     ]
 
