@@ -102,9 +102,7 @@ class _Map(nn.Module):
         return self.backbone.feature_map(x)
 
 
-def _measure(
-    backbone: Backbone, name: str, image_size: tuple[int, int], in_channels: int
-) -> BackboneFacts:
+def _measure(backbone: Backbone, name: str, image_size: tuple[int, int], in_channels: int) -> BackboneFacts:
     _, channels, height, width = output_shapes(_Map(backbone), image_size, in_channels)[0]
     return BackboneFacts(
         name=name,

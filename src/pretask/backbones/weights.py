@@ -109,7 +109,9 @@ def read_weights(path: Path) -> tuple[Tensors, bool]:
         if isinstance(key, str) and isinstance(value, Tensor) and value.layout is torch.strided
     }
     if not tensors:
-        raise PretaskError(f"{path} holds no weights by name: type --weights with the state dict of a network")
+        raise PretaskError(
+            f"{path} holds no weights by name: type --weights with the state dict of a network"
+        )
     return tensors, path.suffix != ".safetensors"  # which sorts its tensors by name
 
 
@@ -144,7 +146,9 @@ def _readings(given: Tensors) -> Iterator[tuple[Tensors, tuple[str, ...]]]:
         tensors, rest = queue.pop(0)
         yield tensors, rest
         for prefix in PREFIXES:
-            inner = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            inner = {
+                key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+            }
             if inner:
                 outer = tuple(key for key in tensors if not key.startswith(prefix))
                 queue.append((inner, rest + outer))
@@ -167,9 +171,7 @@ def _by_order(wanted: Tensors, given: Tensors, rest: tuple[str, ...]) -> Fit:
     if numbers != {kind: len(names) for kind, names in ours.items()}:
         return Fit({}, (), ())
     pairs = {
-        name: body[key]
-        for kind, names in ours.items()
-        for name, key in zip(names, theirs[kind], strict=True)
+        name: body[key] for kind, names in ours.items() for name, key in zip(names, theirs[kind], strict=True)
     }
     found, summed = _fitted(wanted, pairs)
     return Fit(found, (), (*heads, *rest), summed, in_order=True)
@@ -227,7 +229,9 @@ def _difference(fit: Fit, wanted: Tensors, given: Tensors) -> str:
     number = len(wanted)
     for key, like in wanted.items():
         if key not in fit.found:
-            there = f"{_shape(given[key])} instead of {_shape(like)}" if key in given else f"not in the file, which begins with {next(iter(given))}"
+            there = f"not in the file, which begins with {next(iter(given))}"
+            if key in given:
+                there = f"{_shape(given[key])} instead of {_shape(like)}"
             return f"{len(fit.found)} of {number} tensors match, the first that does not is {key} ({there})"
     return f"all {number} tensors match, but {len(fit.unplaced)} more have no place: {_listed(fit.unplaced)}"
 

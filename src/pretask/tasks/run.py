@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from pretask.config.files import C
-from pretask.config.sections import SessionConfig
+from pretask.config.sections import OptimConfig, SessionConfig
 from pretask.data.loaders.loader import Loader
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
@@ -141,11 +141,18 @@ def _header(
         f"backbone  {facts.summary()}",
         f"method    {task.describe(trainee)}",
         f"training  {epochs} epochs, {total} {task.unit} of {task.images_per_step(trainee)} images x "
-        f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}{task.changes}",
+        f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}"
+        f"{_tuned(optim)}{task.changes}",
         _machine_line(task.config.session, asked, loader, accelerator),
         *(f"note      {note}" for note in (*facts.notes, *task.notes(trainee))),
         *(f"warning   {warning}" for warning in warnings if warning),
     ]
+
+
+def _tuned(optim: OptimConfig) -> str:
+    """Return in words how the layers of a network differ in what they learn; begins with a comma."""
+    decay = f", layer decay {optim.layer_decay:g}" if optim.layer_decay < 1 else ""
+    return decay + (f", {optim.head_epochs:g} epoch(s) of new layers only" if optim.head_epochs else "")
 
 
 def _machine_line(
