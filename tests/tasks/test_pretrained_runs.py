@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 
-from pretask import tasks
+from pretask import load_data, tasks
 from pretask.config.files import from_flat, override
 from pretask.config.sections import FewShotConfig, PretrainConfig
 from pretask.errors import PretaskError
@@ -29,10 +29,16 @@ def weights(tmp_path_factory) -> str:
     return str(path)
 
 
+def images(channels: int = 3):
+    """Return 30 images of noise in three classes."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (30, channels, 32, 32), generator=generator, dtype=torch.uint8)
+    return load_data((pixels, torch.arange(30) % 3))
+
+
 def settings(folder: Path, **more):
     return {
-        "data": "digits", "per_class": 4, "image_size": 32, "channels": 3, "backbone": "test_resnet", "batch_size": 8,
-        "steps": 2, "threads": 1, "device": "cpu", "precision": "fp32", "runs": str(folder), "name": "run", **more,
+        "backbone": "test_resnet", "batch_size": 8, "steps": 2, "threads": 1, "device": "cpu", "precision": "fp32", "runs": str(folder), "name": "run", **more,
     }  # fmt: skip
 
 
@@ -43,11 +49,11 @@ def card_of(folder: Path) -> dict:
 @pytest.mark.parametrize("method", METHODS.names())
 def test_every_method_goes_on_from_weights(tmp_path, weights, method):
     asked = from_flat(settings(tmp_path, method=method, weights=weights))
-    task = Supervised.read(asked)
+    task = Supervised.read(asked, images())
     task.decide(torch.device("cpu"))
     normalize = task.build().encoder.normalize
     assert normalize.mean.flatten().tolist() == normalize.std.flatten().tolist() == [0.5] * 3
-    tasks.train(asked)
+    tasks.train(asked, images())
     card = card_of(tmp_path)
     assert {key: card[key] for key in OWN} == OWN
     assert card["pretrained"]
@@ -59,7 +65,7 @@ def test_every_method_goes_on_from_weights(tmp_path, weights, method):
 
 def test_the_run_starts_from_the_weights(tmp_path, weights):
     """With a rate next to nothing the kept backbone still has the file's values."""
-    tasks.train(from_flat(settings(tmp_path, method="baseline", weights=weights, lr=1e-12)))
+    tasks.train(from_flat(settings(tmp_path, method="baseline", weights=weights, lr=1e-12)), images())
     kept = load_classifier(tmp_path / "run").backbone.net.state_dict()
     given = torch.load(weights, weights_only=True)
     for key, value in kept.items():
@@ -68,7 +74,7 @@ def test_the_run_starts_from_the_weights(tmp_path, weights):
 
 
 def test_grey_images_have_the_mean_over_colours(tmp_path, weights):
-    tasks.train(from_flat(settings(tmp_path, method="sla", weights=weights, channels=1)))
+    tasks.train(from_flat(settings(tmp_path, method="sla", weights=weights)), images(1))
     assert card_of(tmp_path)["mean"] == [0.5]
     load_classifier(tmp_path / "run")
 
@@ -78,10 +84,10 @@ def test_a_small_resnet_with_the_large_kernel_loads_again_and_goes_on(tmp_path):
     path = tmp_path / "net.pth"
     torch.save(timm.create_model("resnet18").state_dict(), path)
     first = settings(tmp_path, method="baseline", backbone="resnet18", weights=str(path), steps=1)
-    tasks.train(from_flat(first))
+    tasks.train(from_flat(first), images())
     assert load_classifier(tmp_path / "run").backbone.facts.stem == "7x7 stride 1"
     on = {**first, "weights": None, "init": str(tmp_path / "run"), "runs": str(tmp_path / "on")}
-    tasks.train(from_flat(on))
+    tasks.train(from_flat(on), images())
     first_card, card = card_of(tmp_path), card_of(tmp_path / "on")
     assert card["pretrained"]
     assert (card["mean"], card["std"]) == (first_card["mean"], first_card["std"])
@@ -90,7 +96,7 @@ def test_a_small_resnet_with_the_large_kernel_loads_again_and_goes_on(tmp_path):
 
 
 def test_a_run_from_random_weights_has_the_datas_mean(tmp_path):
-    results = tasks.train(from_flat(settings(tmp_path, method="baseline")))
+    results = tasks.train(from_flat(settings(tmp_path, method="baseline")), images())
     card = card_of(tmp_path)
     assert [round(value, 4) for value in card["mean"]] == results["data"]["mean"]
     assert not card["pretrained"]
@@ -99,13 +105,14 @@ def test_a_run_from_random_weights_has_the_datas_mean(tmp_path):
 
 def test_pretraining_and_episodes_go_on_from_weights(tmp_path, weights):
     asked = settings(tmp_path, weights=weights, method="simclr", name="run")
-    pretrain(override(PretrainConfig(), **asked))
+    pretrain(override(PretrainConfig(), **asked), images())
     assert {key: card_of(tmp_path)[key] for key in OWN} == OWN
     load_encoder(tmp_path / "run")
-    episodes = {
-        key: value for key, value in asked.items() if key not in ("method", "per_class", "batch_size")
-    }
-    episodes |= {"runs": str(tmp_path / "few"), "ways": 2, "queries": 2, "episodes": 2, "test_episodes": 3}
+    episodes = {key: value for key, value in asked.items() if key not in ("method", "batch_size")}
+    episodes |= {
+        "data": "digits", "image_size": 32, "channels": 3, "runs": str(tmp_path / "few"), "ways": 2, "queries": 2,
+        "episodes": 2, "test_episodes": 3,
+    }  # fmt: skip
     train_few_shot(override(FewShotConfig(), **episodes))
     assert {key: card_of(tmp_path / "few")[key] for key in OWN} == OWN
 
@@ -120,4 +127,4 @@ def test_pretraining_and_episodes_go_on_from_weights(tmp_path, weights):
 )
 def test_one_starting_point(tmp_path, weights, more, words):
     with pytest.raises(PretaskError, match=f"{words} starting points: type one of them"):
-        tasks.train(from_flat(settings(tmp_path, weights=weights, **more)))
+        tasks.train(from_flat(settings(tmp_path, weights=weights, **more)), images())

@@ -17,7 +17,7 @@ from pretask.training import loop
 from pretask.training.optim import HeadStart, make_optimizer, set_lr
 
 
-def method_of(backbone: str, method: str = "sla", size: int = 32) -> Method:
+def method_of(backbone: str, method: str = "baseline", size: int = 32) -> Method:
     torch.manual_seed(0)
     network = create_backbone(backbone, image_size=(size, size))
     counts = torch.tensor([5, 5])
@@ -80,7 +80,7 @@ def test_without_decay_groups_are_as_ever():
 
 
 def test_lars_has_no_layer_decay():
-    with pytest.raises(PretaskError, match="--layer-decay 0.5 is for sgd and adamw"):
+    with pytest.raises(PretaskError, match=r"--layer-decay 0\.5 is for sgd and adamw"):
         make_optimizer(method_of("resnet8"), OptimConfig(optimizer="lars", layer_decay=0.5))
 
 
