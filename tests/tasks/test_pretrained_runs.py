@@ -29,16 +29,17 @@ def weights(tmp_path_factory) -> str:
     return str(path)
 
 
-def images(channels: int = 3):
-    """Return 30 images of noise in three classes."""
+def images(channels: int = 3, side: int = 32):
+    """Return 90 images of noise in three classes."""
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (30, channels, 32, 32), generator=generator, dtype=torch.uint8)
-    return load_data((pixels, torch.arange(30) % 3))
+    pixels = torch.randint(256, (90, channels, side, side), generator=generator, dtype=torch.uint8)
+    return load_data((pixels, torch.arange(90) % 3))
 
 
 def settings(folder: Path, **more):
     return {
-        "backbone": "test_resnet", "batch_size": 8, "steps": 2, "threads": 1, "device": "cpu", "precision": "fp32", "runs": str(folder), "name": "run", **more,
+        "backbone": "test_resnet", "batch_size": 8, "steps": 2, "threads": 1, "device": "cpu",
+        "precision": "fp32", "runs": str(folder), "name": "run", **more,
     }  # fmt: skip
 
 
@@ -80,14 +81,14 @@ def test_grey_images_have_the_mean_over_colours(tmp_path, weights):
 
 
 def test_a_small_resnet_with_the_large_kernel_loads_again_and_goes_on(tmp_path):
-    """At 32 pixels a network from weights keeps the 7x7 kernel, as does one that starts from its run."""
+    """For small images too a network from weights keeps the 7x7 kernel, as does one that starts from its run."""
     path = tmp_path / "net.pth"
     torch.save(timm.create_model("resnet18").state_dict(), path)
     first = settings(tmp_path, method="baseline", backbone="resnet18", weights=str(path), steps=1)
-    tasks.train(from_flat(first), images())
+    tasks.train(from_flat(first), images(side=12))
     assert load_classifier(tmp_path / "run").backbone.facts.stem == "7x7 stride 1"
     on = {**first, "weights": None, "init": str(tmp_path / "run"), "runs": str(tmp_path / "on")}
-    tasks.train(from_flat(on), images())
+    tasks.train(from_flat(on), images(side=12))
     first_card, card = card_of(tmp_path), card_of(tmp_path / "on")
     assert card["pretrained"]
     assert (card["mean"], card["std"]) == (first_card["mean"], first_card["std"])

@@ -14,7 +14,7 @@ from pretask.config.sections import OptimConfig
 from pretask.errors import Interrupted, PretaskError
 from pretask.methods import METHODS, Method, MethodParts, create_method
 from pretask.training import loop
-from pretask.training.optim import HeadStart, make_optimizer, set_lr
+from pretask.training.optim import HeadStart, check_optimizer, make_optimizer, set_lr
 
 
 def method_of(backbone: str, method: str = "baseline", size: int = 32) -> Method:
@@ -81,7 +81,7 @@ def test_without_decay_groups_are_as_ever():
 
 def test_lars_has_no_layer_decay():
     with pytest.raises(PretaskError, match=r"--layer-decay 0\.5 is for sgd and adamw"):
-        make_optimizer(method_of("resnet8"), OptimConfig(optimizer="lars", layer_decay=0.5))
+        check_optimizer(OptimConfig(optimizer="lars", layer_decay=0.5), method_of("resnet8"))
 
 
 def state(method: Method) -> dict[str, Tensor]:
@@ -159,10 +159,10 @@ def test_nothing_new_to_learn_is_said():
     for weight in method.head.parameters():
         weight.requires_grad_(False)
     with pytest.raises(PretaskError, match="--head-epochs needs new layers"):
-        HeadStart(method, 1, True)
-    HeadStart(method, 0, True)
+        check_optimizer(OptimConfig(head_epochs=1), method)
+    check_optimizer(OptimConfig(), method)
 
 
 def test_every_method_has_new_layers():
     for name in METHODS.names():
-        HeadStart(method_of("resnet8", name), 1, True)
+        check_optimizer(OptimConfig(head_epochs=1), method_of("resnet8", name))

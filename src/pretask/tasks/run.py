@@ -19,7 +19,7 @@ from pretask.tasks.task import D, Task
 from pretask.training.data import fix_version
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
 from pretask.training.display import in_minutes, say
-from pretask.training.optim import training_length
+from pretask.training.optim import check_optimizer, training_length
 from pretask.training.run_folder import RunFolder, describe_environment, run_name
 from pretask.training.snapshot import Position
 from pretask.training.step import check_pieces
@@ -52,6 +52,7 @@ def run_task(
     trainee = task.build()
     validate = task.validation(console)
     with closing(task.loader(trainee, accelerator.process_index, accelerator.num_processes)) as loader:
+        check_optimizer(config.optim, trainee)
         check_pieces(config.optim.accumulate, trainee, loader)
         check_sharding(config.session, trainee, accelerator.num_processes, task.unshardable(trainee))
         if accelerator.is_main_process:

@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 
+def check_optimizer(config: OptimConfig, method: Trainee) -> None:
+    """Refuse what cannot be optimised as asked.
+
+    Raises:
+        PretaskError: layer decay with LARS, or first epochs of new layers where there are none.
+    """
+    if config.layer_decay < 1 and config.optimizer == "lars":
+        raise PretaskError(
+            f"--layer-decay {config.layer_decay:g} is for sgd and adamw, lars scales each layer's step by itself: "
+            "type --optimizer adamw, or leave it out"
+        )
+    old = set(method.backbone.parameters())
+    if config.head_epochs and not any(w.requires_grad and w not in old for w in method.parameters()):
+        raise PretaskError("--head-epochs needs new layers that can learn, here there are none: leave it out")
+
+
 def make_optimizer(method: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """Return SGD, AdamW or LARS over the method's weights; fused where the device offers it.
 
@@ -26,16 +42,8 @@ def make_optimizer(method: nn.Module, config: OptimConfig) -> torch.optim.Optimi
 
     With a layer decay d, groups have an "lr_scale": d for the last layer of the backbone, d² for the one before it, …,
     1 for what is not of the backbone.
-
-    Raises:
-        PretaskError: layer decay with LARS.
     """
     fused = next(method.parameters()).is_cuda
-    if config.layer_decay < 1 and config.optimizer == "lars":
-        raise PretaskError(
-            f"--layer-decay {config.layer_decay:g} is for sgd and adamw, lars scales each layer's step by itself: "
-            "type --optimizer adamw, or leave it out"
-        )
     if config.optimizer == "sgd":
         layered = config.layer_decay < 1
         return torch.optim.SGD(
@@ -97,19 +105,11 @@ class HeadStart:
         method: in training.
         steps: for which the backbone is held; 0 for not at all.
         alone: whether this process is the only one. Several wait for all gradients, which then are made and dropped.
-
-    Raises:
-        PretaskError: nothing but the backbone could learn.
     """
 
     def __init__(self, method: Trainee, steps: int, alone: bool) -> None:
         self.backbone, self.steps, self.alone = method.backbone, steps, alone
         self.weights = [weight for weight in self.backbone.parameters() if weight.requires_grad]
-        held = set(self.weights)
-        if steps and not any(weight.requires_grad and weight not in held for weight in method.parameters()):
-            raise PretaskError(
-                "--head-epochs needs new layers that can learn, here there are none: leave it out"
-            )
         self._holding = False
 
     def begin(self, step: int) -> None:
