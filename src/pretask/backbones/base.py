@@ -134,6 +134,9 @@ class Backbone(nn.Module):
 
         A layer is a numbered block, or what is defined before, between or behind blocks; a norm belongs to the layer
         before it.
+
+        Args:
+            coarse: asks timm's models for larger layers; there are none here.
         """
         layers: dict[str, int] = {}
         last, blocks = "", 0
