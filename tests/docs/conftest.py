@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from pretask.cli import main as cli
@@ -71,6 +72,8 @@ def make_data(top: Path) -> None:
     (top / "typo.yaml").write_text("epohcs: 3\n")
     (top / "wrong.yaml").write_text("epochs: many\n")
     (top / "mine.yaml").write_text("data: photos\n")
+    torch.save({"fc.weight": torch.ones(3, 3)}, top / "other.pth")
+    torch.save({"conv.weight": Path("code")}, top / "code.pth")
 
 
 def make_hostile(top: Path) -> None:

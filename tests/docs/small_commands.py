@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from command_line import picture, picture_folder
+from pretask.backbones import create_backbone
 from pretask.cli import main as cli
 from pretask.data.images.containers import ArrayImages, LabelledImages, RawData
 from pretask.data.sources import SOURCES
@@ -167,6 +169,8 @@ def make_stage(top: Path) -> Path:
     picture_folder(top / "new", ("a", "b"), count=1, size=(20, 24))
     for name in ("holiday.jpg", "new.jpg"):
         picture(top / name, (30, 20))
+    network = create_backbone("resnet8", image_size=(SIDE, SIDE))
+    save_file(network.state_dict(), top / "resnet18.safetensors")
     data = top / "data"
     for split in ("train", "test"):
         picture_folder(data / "cifar10" / split, CLASSES, count=10, size=(SIDE, SIDE))

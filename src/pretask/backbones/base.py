@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,33 @@ from pretask.errors import PretaskError
 from pretask.registry import Registry
 
 Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What images were like when weights were learned.
+
+    Attributes:
+        mean, std: of pixels in [0, 1], per channel.
+        interpolation: by which they were resized, as torchvision calls it.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+    def of_channels(self, channels: int) -> Normalisation:
+        """Return the same for images of other channels: grey has the mean over colours, more repeat them."""
+
+        def fit(values: tuple[float, ...]) -> tuple[float, ...]:
+            if channels == 1:
+                return (sum(values) / len(values),)
+            return tuple(values[channel % len(values)] for channel in range(channels))
+
+        return Normalisation(fit(self.mean), fit(self.std), self.interpolation)
+
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
 
 
 class Tap:
@@ -93,6 +121,32 @@ class Backbone(nn.Module):
             taps[layer] = Tap(find_layer(self.layer_root, layer, self.facts.name))
         return taps[layer]
 
+    def normalisation(self) -> Normalisation:
+        """Return what images of published weights of this network were normalised by: here, ImageNet's."""
+        return IMAGENET
+
+    def converted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights of other releases of this network under the names, and in the shapes, of `layer_root`."""
+        return weights
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """Return a function from names of weights to their layer, 0 … the last, as timm's models have it.
+
+        A layer is a numbered block, or what is defined before, between or behind blocks; a norm belongs to the layer
+        before it.
+
+        Args:
+            coarse: asks timm's models for larger layers; there are none here.
+        """
+        layers: dict[str, int] = {}
+        last, blocks = "", 0
+        for name, weight in self.named_parameters():
+            block = re.match(r".*?\.\d+(?=\.)", name)
+            here = block.group() if block else last if weight.dim() == 1 else ""
+            blocks += here != last and bool(layers)
+            layers[name], last = blocks, here
+        return lambda name: layers[name]
+
     @property
     def layer_root(self) -> nn.Module:
         """The module whose `named_modules` are the layers that `tap` knows."""
@@ -108,6 +162,7 @@ class Request:
     in_channels: int
     pretrained: bool = False
     dropout: float = 0.0
+    keep_stem: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import takewhile
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from pretask.backbones.base import FAMILIES, Backbone, Family, Request
 from pretask.backbones.facts import BackboneFacts, output_shapes
+from pretask.backbones.weights import load_weights
 from pretask.errors import PretaskError
 
 LARGEST_SMALL_IMAGE = 128
@@ -22,6 +25,8 @@ def create_backbone(
     in_channels: int = 3,
     pretrained: bool = False,
     dropout: float = 0.0,
+    weights: Path | str | None = None,
+    keep_stem: bool = False,
 ) -> Backbone:
     """Return a network without its classifier, with its `facts` filled in.
 
@@ -36,17 +41,35 @@ def create_backbone(
         in_channels: of the images.
         pretrained: take timm's published weights, for which the network is needed once.
         dropout: 0 ≤ p < 1, for wide ResNets and ResNet-12.
+        weights: a file with weights of the network, .safetensors or a state dict that torch has saved.
+        keep_stem: give timm's ResNets, for small images too, the kernel that published weights have, as `pretrained`
+            and `weights` do.
 
     Raises:
-        PretaskError: the name is unknown, the sizes are not positive, the model cannot take such images, or
-            weights or dropout were asked for that the backbone does not have or cannot fetch.
+        PretaskError: the name is unknown, the sizes are not positive, the model cannot take such images,
+            weights or dropout were asked for that the backbone does not have or cannot fetch, or a file that cannot be
+            read or does not fit; see `pretask.backbones.weights.load_weights`.
     """
     name = resolve_backbone_name(name, image_size)
     _check_sizes(name, image_size, in_channels, dropout)
     family = _family_of(name)
     _check_options(family, name, pretrained, dropout)
-    backbone = family.build(Request(name, image_size, in_channels, pretrained, dropout))
-    backbone.facts = _measure(backbone, name, image_size, in_channels, pretrained)
+    keep_stem = keep_stem or pretrained or weights is not None
+    backbone = family.build(Request(name, image_size, in_channels, pretrained, dropout, keep_stem))
+    facts = _measure(backbone, name, image_size, in_channels)
+    if weights is not None:
+        note = load_weights(backbone.layer_root, Path(weights), name, backbone.converted)
+        facts = replace(facts, notes=(note,))
+    if pretrained or weights is not None:
+        as_learned = backbone.normalisation().of_channels(in_channels)
+        facts = replace(
+            facts,
+            pretrained=True,
+            mean=as_learned.mean,
+            std=as_learned.std,
+            interpolation=as_learned.interpolation,
+        )
+    backbone.facts = facts
     return backbone
 
 
@@ -79,9 +102,7 @@ class _Map(nn.Module):
         return self.backbone.feature_map(x)
 
 
-def _measure(
-    backbone: Backbone, name: str, image_size: tuple[int, int], in_channels: int, pretrained: bool
-) -> BackboneFacts:
+def _measure(backbone: Backbone, name: str, image_size: tuple[int, int], in_channels: int) -> BackboneFacts:
     _, channels, height, width = output_shapes(_Map(backbone), image_size, in_channels)[0]
     return BackboneFacts(
         name=name,
@@ -92,7 +113,7 @@ def _measure(
         num_features=backbone.num_features,
         in_channels=in_channels,
         image_size=image_size,
-        pretrained=pretrained,
+        pretrained=False,
     )
 
 

@@ -28,7 +28,10 @@ class BackboneFacts:
             (MobileNetV3, VGG).
         num_features: D, width of the pooled features.
         in_channels, image_size: of the images.
-        pretrained: whether weights are timm's.
+        pretrained: whether weights are published ones, from timm or a file.
+        mean, std: of the pixels that these were learned from, per channel; empty where they were drawn.
+        interpolation: by which those images were resized; likewise.
+        notes: what was found out on the way, in lines.
     """
 
     name: str
@@ -40,6 +43,10 @@ class BackboneFacts:
     in_channels: int
     image_size: tuple[int, int]
     pretrained: bool
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    interpolation: str = ""
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """Return the facts in one line."""

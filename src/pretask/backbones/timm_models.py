@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from math import log
 from typing import Any
 
 from torch import Tensor, nn
 
-from pretask.backbones.base import FAMILIES, Backbone, Family, Request
+from pretask.backbones.base import FAMILIES, IMAGENET, Backbone, Family, Normalisation, Request
 from pretask.backbones.facts import output_shapes
 from pretask.backbones.stem import Stem, stem_for
 from pretask.errors import PretaskError
@@ -60,6 +61,26 @@ class TimmBackbone(Backbone):
                 f"{self.facts.name} pools tokens, not a map: type --layer with one of its layers, or another backbone"
             )
         return self._head(maps.permute(0, 2, 3, 1) if self.channels_last_maps else maps)
+
+    def normalisation(self) -> Normalisation:
+        """Return what timm says of the weights of the model's name."""
+        said: dict[str, Any] = self.net.pretrained_cfg or {}
+        return Normalisation(
+            tuple(said.get("mean") or IMAGENET.mean),
+            tuple(said.get("std") or IMAGENET.std),
+            said.get("interpolation") or IMAGENET.interpolation,
+        )
+
+    def converted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights as timm converts those of the model's other releases, positions resized; see `Backbone`."""
+        convert = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
+        if convert is None:
+            return weights
+        try:
+            made = convert(dict(weights), self.net)
+        except Exception:  # it is for files of releases that it knows, and this may be none
+            return weights
+        return {key: value for key, value in made.items() if isinstance(value, Tensor)}
 
     def _head(self, features: Tensor) -> Tensor:
         pooled: Tensor = self.net.forward_head(features, pre_logits=True)
@@ -193,7 +214,7 @@ def _build(request: Request) -> TimmBackbone:
     resnet = importlib.import_module("timm.models.resnet")
     net = _network(request)
     if isinstance(net, resnet.ResNet):
-        words = adapt_resnet_stem(net, stem_for(request.image_size), keep_kernel=request.pretrained)
+        words = adapt_resnet_stem(net, stem_for(request.image_size), keep_kernel=request.keep_stem)
     else:
         words = _stem_words(net)
     try:

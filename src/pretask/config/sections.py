@@ -82,7 +82,13 @@ class BackboneConfig:
 
     backbone: Annotated[str, DECIDED, "resnet20, a timm model, …; auto: by image size"] = "auto"
     pretrained: Annotated[bool, "start from timm's published weights"] = False
+    weights: Annotated[str | None, "start from this state dict of timm or torchvision"] = None
     init: Annotated[str | None, "start from the backbone of this run folder"] = None
+
+    @property
+    def published(self) -> bool:
+        """Whether the network starts from published weights."""
+        return self.pretrained or self.weights is not None
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,10 @@ class OptimConfig:
     decay: Annotated[float, above(0), "factor of the step schedule"] = 0.1
     clip_grad_norm: Annotated[float | None, above(0), "largest norm of the gradient"] = None
     ema: Annotated[float, BELOW_ONE, "decay of averaged weights; 0 is off"] = 0.0
+    layer_decay: Annotated[
+        float, ABOVE_0_TO_1, "learning rate of each layer as a share of the next one's"
+    ] = 1.0
+    head_epochs: Annotated[float, at_least(0), "first epochs in which only new layers learn"] = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,10 @@ class LabelledOptimConfig(OptimConfig):
     optimizer: Annotated[Literal["sgd", "adamw", "lars"], DECIDED, "lars is for large batches"] = OPEN
     lr: Annotated[float, above(0), DECIDED, "highest learning rate"] = OPEN
     weight_decay: Annotated[float, at_least(0), DECIDED, "not on biases with adamw, lars"] = OPEN
+    layer_decay: Annotated[
+        float, ABOVE_0_TO_1, DECIDED, "learning rate of each layer as a share of the next one's"
+    ] = OPEN
+    head_epochs: Annotated[float, at_least(0), DECIDED, "first epochs in which only new layers learn"] = OPEN
 
 
 @dataclass(frozen=True)

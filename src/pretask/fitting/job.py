@@ -220,7 +220,7 @@ class Job:
         asked, native = self.base.backbone, min(self.raw.image_size)
         way = PRIOR_WAY if PRIOR_WAY in self.variants else next(iter(self.variants))
         own_size = self.base.data.image_size
-        starts = asked.pretrained or asked.init is not None
+        starts = asked.published
         if starts or asked.backbone != "auto":
             known = [
                 (asked.backbone, size)

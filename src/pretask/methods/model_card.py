@@ -33,6 +33,8 @@ class ModelCard:
         inferences: for each way, the pretexts whose views are seen, the layer where features are changed
             (or null for the end), and how the head is read.
         facts: data set, seed, accuracy and the like; free, for people.
+        pretrained: whether the network started from published weights: then mean and std are those of these weights,
+            and a ResNet has their stem.
         format: of the file; a larger number than this version's is refused.
     """
 
@@ -46,6 +48,7 @@ class ModelCard:
     inference: str
     inferences: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    pretrained: bool = False
     format: int = FORMAT
 
 
@@ -100,6 +103,8 @@ def _wrong_key(content: dict[str, Any]) -> str | None:
     for key, possible in _POSSIBLE.items():
         if key not in content or not possible(content[key]):
             return key
+    if not isinstance(content.get("pretrained", False), bool):  # cards of earlier versions do not have it
+        return "pretrained"
     if len(content["mean"]) != content["channels"] or len(content["std"]) != content["channels"]:
         return "channels"
     if content["inferences"] and content["inference"] not in content["inferences"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -130,8 +130,10 @@ def load_part(folder: Path, name: str) -> dict[str, Tensor]:
 def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
     """Give a backbone the weights of a run's; the heads of the run, if it has any, are left behind.
 
+    Where that run started from published weights, their mean and standard deviation come along.
+
     Args:
-        backbone: as `create_backbone` returns it; changed in place.
+        backbone: as `create_backbone` returns it, with the run's `keep_stem`; changed in place.
         folder: a run folder or an export.
 
     Raises:
@@ -151,6 +153,8 @@ def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
             f"the weights in {folder} are for images of {height}x{width}, where {facts.name} has another stem "
             f"({str(error).splitlines()[-1].strip()}): type --image-size {height}"
         ) from None
+    if card.pretrained:
+        backbone.facts = replace(facts, pretrained=True, mean=card.mean, std=card.std)
 
 
 @contextmanager
@@ -167,7 +171,9 @@ def _refusing_unfit(folder: Path, card: ModelCard) -> Iterator[None]:
 def _rebuild_encoder(
     card: ModelCard, tensors: dict[str, Tensor], pretexts: Sequence[Pretext] = (), layer: str | None = None
 ) -> Encoder:
-    backbone = create_backbone(card.backbone, image_size=card.image_size, in_channels=card.channels)
+    backbone = create_backbone(
+        card.backbone, image_size=card.image_size, in_channels=card.channels, keep_stem=card.pretrained
+    )
     backbone.load_state_dict(_with_prefix(tensors, "backbone."))
     return Encoder(backbone, Normalize(card.mean, card.std), pretexts, layer)
 

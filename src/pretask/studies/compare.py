@@ -143,7 +143,8 @@ def work_of(config: RunConfig, variants: Sequence[Variant], data: ImageData) -> 
 
 def _work(config: RunConfig, data: ImageData) -> tuple[float, int, bool]:
     """Return passes per image, images per step, and whether unlabelled ones are among them."""
-    task = Supervised(override(config, pretrained=False, init=None, precision="fp32", compile="no"), data)
+    drawn = override(config, pretrained=False, weights=None, init=None, precision="fp32", compile="no")
+    task = Supervised(drawn, data)
     task.decide(torch.device("cpu"))
     method = task.build()
     unlabelled = method.unlabelled_per_image

@@ -85,10 +85,10 @@ class Episodes(Task[FewShotConfig, ClassSplit, EpisodicMethod]):
     def build(self) -> EpisodicMethod:
         torch.manual_seed(self.config.session.seed)
         asked = self.config.episodes
+        backbone = self.backbone()
         return EpisodicMethod(
-            self.backbone(),
-            self.images.mean,
-            self.images.std,
+            backbone,
+            *self.normalisation(backbone),
             asked.head,
             asked.ways,
             asked.shots,
@@ -139,7 +139,7 @@ class Episodes(Task[FewShotConfig, ClassSplit, EpisodicMethod]):
         return EpisodeJudge(self.data.validation, self._size(), fewer, 1, self.device)
 
     def save(self, trainee: EpisodicMethod, folder: Path) -> None:
-        card = self.card(method=self.config.episodes.head)
+        card = self.card(trainee.backbone, method=self.config.episodes.head)
         save_encoder(folder, trainee.encoder, card, {"episodes": trainee.head})
 
     def results(

@@ -83,9 +83,8 @@ class Pretraining(Task[PretrainConfig, ImageData, Objective]):
     def build(self) -> Objective:
         asked = self.config.pretraining
         torch.manual_seed(self.config.session.seed)
-        parts = ObjectiveParts(
-            self.backbone(), self.images.mean, self.images.std, get_strength(asked.strength)
-        )
+        backbone = self.backbone()
+        parts = ObjectiveParts(backbone, *self.normalisation(backbone), get_strength(asked.strength))
         return create_objective(OBJECTIVES.spec(asked.method, self.config.options), parts)
 
     def describe(self, trainee: Objective) -> str:
@@ -115,7 +114,7 @@ class Pretraining(Task[PretrainConfig, ImageData, Objective]):
 
     def save(self, trainee: Objective, folder: Path) -> None:
         reconstructions = [trainee.reconstruction] if trainee.reconstruction else []
-        save_encoder(folder, trainee.encoder, self.card(reconstructions=reconstructions))
+        save_encoder(folder, trainee.encoder, self.card(trainee.backbone, reconstructions=reconstructions))
 
     def results(
         self, trainee: Objective, folder: RunFolder, position: Position, epochs: int

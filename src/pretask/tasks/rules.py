@@ -93,6 +93,14 @@ def _weight_decay(at: Situation, known: Mapping[str, Any]) -> tuple[float, str]:
     return decay, f"usual with {known['optimizer']}"
 
 
+def _layer_decay(at: Situation, known: Mapping[str, Any]) -> tuple[float, str]:
+    return (TUNING_DECAY, "early layers of published weights change least") if at.pretrained else (1.0, "")
+
+
+def _head_epochs(at: Situation, known: Mapping[str, Any]) -> tuple[float, str]:
+    return (1.0, "new layers first find their place") if at.pretrained else (0.0, "")
+
+
 def _power_of_two(value: float, low: int, high: int) -> int:
     """Return the power of two nearest to `value`, from `low` to `high`."""
     return min(high, max(low, 1 << round(math.log2(max(1.0, value)))))
@@ -105,6 +113,7 @@ def _rounded(value: float) -> float:
 STEPS_PER_EPOCH, BATCHES = 48, (16, 128)
 TYPICAL_IMAGES, SCRATCH_STEPS, TUNING_STEPS = 3_000, 3_000, 800
 SCRATCH_EPOCHS, TUNING_EPOCHS = (10, 200), (3, 50)
+TUNING_DECAY = 0.75
 
 RULES = (
     Rule("optimizer", "sgd from scratch, adamw from published weights", _optimizer),
@@ -112,5 +121,7 @@ RULES = (
     Rule("epochs", "3,000 steps (800 from published weights) x sqrt(images / 3,000)", _epochs),
     Rule("lr", "sgd: 0.1 x batch / 128, at most 0.1; adamw: 0.001", _lr),
     Rule("weight_decay", "sgd: 0.0005; adamw: 0.05", _weight_decay),
+    Rule("layer_decay", "0.75 from published weights; else 1", _layer_decay),
+    Rule("head_epochs", "1 from published weights; else 0", _head_epochs),
 )
 """The rules, in the order in which they decide."""

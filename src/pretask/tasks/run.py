@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from pretask.config.files import C
-from pretask.config.sections import SessionConfig
+from pretask.config.sections import OptimConfig, SessionConfig
 from pretask.data.loaders.loader import Loader
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
@@ -19,7 +19,7 @@ from pretask.tasks.task import D, Task
 from pretask.training.data import fix_version
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
 from pretask.training.display import in_minutes, say
-from pretask.training.optim import training_length
+from pretask.training.optim import check_optimizer, training_length
 from pretask.training.run_folder import RunFolder, describe_environment, run_name
 from pretask.training.snapshot import Position
 from pretask.training.step import check_pieces
@@ -61,6 +61,7 @@ def run_task(
     config = task.config
     validate = task.validation(console)
     with closing(task.loader(trainee, accelerator.process_index, accelerator.num_processes)) as loader:
+        check_optimizer(config.optim, trainee)
         check_pieces(config.optim.accumulate, trainee, loader)
         check_sharding(config.session, trainee, accelerator.num_processes, task.unshardable(trainee))
         if accelerator.is_main_process:
@@ -158,13 +159,20 @@ def _header(
         *([unlabelled] if trainee.unlabelled_per_image else []),
         f"backbone  {facts.summary()}",
         f"method    {task.describe(trainee)}",
-        *(f"decided   {made.line()}" for made in task.decided),
+        *(f"decided   {made.line()}" for made in task.decided if made.reason),
         f"training  {epochs} epochs, {total} {task.unit} of {task.images_per_step(trainee)} images x "
-        f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}{task.changes}",
+        f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}"
+        f"{_tuned(optim)}{task.changes}",
         _machine_line(task.config.session, asked, loader, accelerator),
-        *(f"note      {note}" for note in task.notes(trainee)),
+        *(f"note      {note}" for note in (*facts.notes, *task.notes(trainee))),
         *(f"warning   {warning}" for warning in warnings if warning),
     ]
+
+
+def _tuned(optim: OptimConfig) -> str:
+    """Return in words how the layers of a network differ in what they learn; begins with a comma."""
+    decay = f", layer decay {optim.layer_decay:g}" if optim.layer_decay < 1 else ""
+    return decay + (f", {optim.head_epochs:g} epoch(s) of new layers only" if optim.head_epochs else "")
 
 
 def _machine_line(

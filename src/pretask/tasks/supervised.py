@@ -55,8 +55,7 @@ class Supervised(Task[RunConfig, ImageData, Method]):
         return self.config.method.method
 
     def settle(self) -> Sequence[Decision]:
-        start = self.config.backbone
-        at = Situation(len(self.images.train), pretrained=start.pretrained or start.init is not None)
+        at = Situation(len(self.images.train), pretrained=self.config.backbone.published)
         return settle(at, to_flat(self.config))
 
     def decisions(self) -> dict[str, Any]:
@@ -86,11 +85,13 @@ class Supervised(Task[RunConfig, ImageData, Method]):
         for pretext in pretexts:
             if pretext.domain == "image" and asked.method != "baseline":
                 pretext.check(data.channels, *data.image_size)
+        backbone = self.backbone()
+        mean, std = self.normalisation(backbone)
         parts = MethodParts(
-            backbone=self.backbone(),
+            backbone=backbone,
             class_counts=data.class_counts,
-            mean=data.mean,
-            std=data.std,
+            mean=mean,
+            std=std,
             pretexts=pretexts,
             make_loss=create_loss(LOSSES.spec(asked.loss, self.config.options)),
         )
@@ -166,6 +167,7 @@ class Supervised(Task[RunConfig, ImageData, Method]):
         """Write the method's classifiers, one per inference, as the run's model."""
         classifiers = {name: trainee.classifier(name) for name in trainee.inferences}
         card = self.card(
+            trainee.backbone,
             trainee.inferences[0],
             self.images.class_names,
             class_counts=self.images.class_counts.tolist(),

@@ -137,20 +137,31 @@ class Task(ABC, Generic[C, D, T]):
         """Return the network for images of the data's size and channels.
 
         Raises:
-            PretaskError: two starting points, or a run to start from whose backbone is another.
+            PretaskError: several starting points, a run to start from whose backbone is another, or weights that do not
+                fit.
         """
         asked = self.config.backbone
-        if asked.init is not None and asked.pretrained:
-            raise PretaskError("--init and --pretrained are two starting points: type one of them")
+        starts = {"--init": asked.init, "--pretrained": asked.pretrained or None, "--weights": asked.weights}
+        given = [flag for flag, value in starts.items() if value is not None]
+        if len(given) > 1:
+            number = "two" if len(given) == 2 else "three"
+            raise PretaskError(f"{' and '.join(given)} are {number} starting points: type one of them")
         backbone = create_backbone(
             self._backbone_name(),
             image_size=self.images.image_size,
             in_channels=self.images.channels,
             pretrained=asked.pretrained,
+            weights=asked.weights,
+            keep_stem=asked.init is not None and read_card(Path(asked.init)).pretrained,
         )
         if asked.init is not None:
             load_backbone_weights(backbone, Path(asked.init))
         return backbone
+
+    def normalisation(self, backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the mean and standard deviation of pixels: those of a backbone's published weights, or the data's."""
+        facts = backbone.facts
+        return (facts.mean, facts.std) if facts.mean else (self.images.mean, self.images.std)
 
     def _backbone_name(self) -> str:
         """Return the backbone asked for; where none is named, that of the run to start from, or one for the size."""
@@ -358,31 +369,41 @@ class Task(ABC, Generic[C, D, T]):
         """
 
     def card(
-        self, inference: str = "", class_names: tuple[str, ...] = (), method: str | None = None, **facts: Any
+        self,
+        backbone: Backbone,
+        inference: str = "",
+        class_names: tuple[str, ...] = (),
+        method: str | None = None,
+        **facts: Any,
     ) -> ModelCard:
         """Return what `model.json` says of the network.
 
         Args:
+            backbone: the network.
             inference: the default way to answer.
             class_names: of the classes that it distinguishes.
             method: its name; None is that of the task.
             facts: beside data, number of images and seed.
         """
-        known = {
+        known: dict[str, Any] = {
             "data": self.data.name,
             "train_images": len(self.images.train),
             "seed": self.config.session.seed,
         }
+        if interpolation := backbone.facts.interpolation:
+            known["interpolation"] = interpolation
+        mean, std = self.normalisation(backbone)
         return ModelCard(
             backbone=self.config.backbone.backbone,
             image_size=self.images.image_size,
             channels=self.images.channels,
             class_names=class_names,
-            mean=self.images.mean,
-            std=self.images.std,
+            mean=mean,
+            std=std,
             method=self.name if method is None else method,
             inference=inference,
             facts={**known, **facts},
+            pretrained=backbone.facts.pretrained,
         )
 
 

@@ -63,9 +63,8 @@ def unsplit_data(config: AnyConfig) -> ImageData:
 
 def largest_side(config: AnyConfig) -> int:
     """Return the side that images are not to exceed where their size is left open, as start and device allow."""
-    start = config.backbone
     on_gpu = resolve_device(config.session.device).type == "cuda"
-    if start.pretrained or start.init is not None:
+    if config.backbone.published:
         return TUNED_ON_GPU if on_gpu else TUNED_ON_CPU
     return SCRATCH_ON_GPU if on_gpu else SCRATCH_ON_CPU
 

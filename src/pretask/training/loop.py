@@ -25,7 +25,7 @@ from pretask.distributed.processes import Agreement
 from pretask.errors import Interrupted, PretaskError
 from pretask.io.signals import stop_requests
 from pretask.training.display import Display, say
-from pretask.training.optim import lr_schedule, set_lr, training_length
+from pretask.training.optim import HeadStart, lr_schedule, set_lr, training_length
 from pretask.training.profiling import StepProfile
 from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position, restore_snapshot, save_snapshot
@@ -73,6 +73,9 @@ def fit(
         folder.truncate_metrics(position.epoch)
     compile_method(method, session.compile)
     model: nn.Module = method if session.shard_weights else accelerator.prepare_model(method)
+    head_start = HeadStart(
+        method, round(optim.head_epochs * len(loader)), alone=accelerator.num_processes == 1
+    )
     agree = Agreement()
     profiled = session.profile if accelerator.is_main_process else 0
 
@@ -99,6 +102,7 @@ def fit(
             started, seen, waited = clock, position.images, position.waited
             for batch in profile.batches(loader.epoch(epoch, start=position.batch)):
                 position.waited += time.perf_counter() - clock
+                head_start.begin(position.step)
                 late = min(total - 1, int(total * _share_of_time(session, position)))
                 set_lr(optimizer, learning_rate(max(position.step, late)))
                 images, labels = batch.images, batch.labels
@@ -106,6 +110,7 @@ def fit(
                     images, labels = prepare(method, images, labels)
                 parts = add_gradient(model, images, labels, optim.accumulate, session, accelerator, profile)
                 with profile.phase("update"):
+                    head_start.drop_gradient()
                     if optim.clip_grad_norm is not None:
                         accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad_norm)
                     optimizer.step()
