@@ -66,6 +66,9 @@ class LabelledStudy(Study[RunConfig]):
         super().__init__(config, methods, seeds)
         self._data = data
         self._shape = build_data(self.config, data)
+        settled = Supervised(self.config, self._shape).settle()
+        self.decided = (*self._shape.decisions, *settled)
+        self.config = override(self.config, **{made.key: made.value for made in settled})
 
     @property
     def at_hand(self) -> bool:

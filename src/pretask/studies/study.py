@@ -13,6 +13,7 @@ from pretask.config.files import C, override
 from pretask.errors import PretaskError
 from pretask.io.documents import read_json_object, write_sealed
 from pretask.io.files import write_atomically, write_json
+from pretask.options import Decision
 from pretask.reports import write_study_report
 from pretask.reports.curves import GATE, TASKS
 from pretask.reports.study_table import study_tables
@@ -40,6 +41,7 @@ class Study(ABC, Generic[C]):
 
     Attributes:
         prefix: of the folder's name where the user gives none.
+        decided: what was chosen for all runs where the configuration leaves it open.
         plan, folder: of the study, once it runs.
 
     Raises:
@@ -47,6 +49,7 @@ class Study(ABC, Generic[C]):
     """
 
     prefix: ClassVar[str] = "compare"
+    decided: tuple[Decision, ...] = ()
     plan: Plan
     folder: Path
 
@@ -172,6 +175,9 @@ class Study(ABC, Generic[C]):
         done = f", {finished} already finished" if finished else ""
         counts = f"{len(self.plan.variants)} methods x {len(self.plan.seeds)} seeds, {len(trials)} runs"
         console.print(f"study {self.folder}: {counts}{done}", highlight=False, soft_wrap=True)
+        for made in self.decided:
+            if made.reason:
+                console.print(f"decided {made.line()}", highlight=False, markup=False, soft_wrap=True)
 
     def _provenance(self) -> dict[str, Any]:
         environment = describe_environment(hardware(resolve_device(self.config.session.device)))
