@@ -32,6 +32,7 @@ class Episodes(Task[FewShotConfig, ClassSplit, EpisodicMethod]):
 
     kind: ClassVar[Kind] = "episodes"
     unit: ClassVar[str] = "episodes"
+    measured: ClassVar[bool] = False  # a batch is an episode, whose labels are drawn by class
 
     @classmethod
     def read(cls, config: FewShotConfig, given: ClassSplit | None = None) -> Self:

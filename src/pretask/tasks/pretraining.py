@@ -136,6 +136,8 @@ class Untrained(Pretraining):
     the schedule of its configuration are not used.
     """
 
+    measured: ClassVar[bool] = False
+
     @property
     def name(self) -> str:
         return "random"

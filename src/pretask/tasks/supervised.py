@@ -206,7 +206,8 @@ class Supervised(Task[RunConfig, ImageData, Method]):
 
     def _rows(self, num_views: int) -> int:
         """Images in a forward pass of an evaluation, such that views do not multiply its memory."""
-        return max(16, max(32, 2 * self.config.optim.batch_size) // num_views)
+        at_once = self.config.optim.batch_size // self.config.optim.accumulate
+        return max(16, max(32, 2 * at_once) // num_views)
 
     def _judging(self) -> dict[str, Any]:
         return {

@@ -54,6 +54,7 @@ class Task(ABC, Generic[C, D, T]):
     Attributes:
         kind: of its configurations.
         unit: what its steps are called.
+        measured: whether noise in place of images says what a step takes.
         config: as asked, and once `decide` was called with nothing left open.
         data: see above.
         images: of the data, those to train on, with what is known about them.
@@ -63,6 +64,7 @@ class Task(ABC, Generic[C, D, T]):
 
     kind: ClassVar[Kind]
     unit: ClassVar[str] = "steps"
+    measured: ClassVar[bool] = True
     device: torch.device
     decided: tuple[Decision, ...] = ()
 
@@ -174,8 +176,8 @@ class Task(ABC, Generic[C, D, T]):
         """Return how many labelled images a process takes in a step of the trainee."""
         return self.config.optim.batch_size
 
-    def sample(self, trainee: T, rows: int) -> tuple[Tensor, Tensor] | None:
-        """Return noise in the form of a step's batch, by which its needs are measured; None where they are not.
+    def _noise(self, trainee: T, rows: int) -> tuple[Tensor, Tensor]:
+        """Return noise in the form of a step's batch, by which its needs are measured.
 
         Args:
             trainee: what is trained.
@@ -201,12 +203,12 @@ class Task(ABC, Generic[C, D, T]):
             pieces_open: whether `accumulate` may be chosen here.
 
         Returns:
-            what the training will take; None where it cannot be measured on noise.
+            what the training will take; None where the kind is not `measured`.
 
         Raises:
             PretaskError: too little memory, and the batch cannot be cut.
         """
-        if self.sample(trainee, 1) is None:
+        if not self.measured:
             return None
         rows = min(self.images_per_step(trainee), len(self.images.train))
         optim = self.config.optim
@@ -249,9 +251,10 @@ class Task(ABC, Generic[C, D, T]):
 
     def _step(self, trainee: T, rows: int) -> None:
         """Run a forward and backward pass over noise."""
-        batch, prepare, session = self.sample(trainee, rows), self.preparation(), self.config.session
-        assert batch is not None
-        images, labels = batch if prepare is None else prepare(trainee, *batch)
+        images, labels = self._noise(trainee, rows)
+        prepare, session = self.preparation(), self.config.session
+        if prepare is not None:
+            images, labels = prepare(trainee, images, labels)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=session.precision == "bf16"):
             loss = trainee(images, labels)["loss"]
         loss.backward()

@@ -120,10 +120,12 @@ def free_memory(device: torch.device) -> int:
 
     room = [int(psutil.virtual_memory().available), *_control_group_room()]
     process = psutil.Process()
-    if hasattr(process, "rlimit"):
-        limit = process.rlimit(psutil.RLIMIT_AS)[0]
-        if limit not in (psutil.RLIM_INFINITY, -1):
-            room.append(limit - process.memory_info().vms)
+    if hasattr(process, "rlimit"):  # Linux
+        used = process.memory_info()
+        for limit, now in ((psutil.RLIMIT_AS, used.vms), (psutil.RLIMIT_DATA, used.data)):
+            most = process.rlimit(limit)[0]
+            if most not in (psutil.RLIM_INFINITY, -1):
+                room.append(most - now)
     return max(0, min(room))
 
 
