@@ -56,7 +56,7 @@ class MethodConfig:
 
     method: Annotated[
         str, Named("pretask.methods:METHODS"), "baseline, sla, gssl, … (pretask list methods)"
-    ] = "sla"
+    ] = "sla-fast"
     pretexts: Annotated[
         tuple[str, ...], PRETEXTS, DECIDED, "to learn from, as in rotation or discard:groups=8"
     ] = ()
