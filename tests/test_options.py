@@ -289,7 +289,7 @@ def test_a_variant_may_have_options_of_what_the_whole_study_chose() -> None:
         ("gssl:gate=lerned:gate_floor=1", r"unknown gate 'lerned'; did you mean 'learned'"),
         ("gssl:gate=frozen:gate_floor=1", r"unknown option of method gssl 'gate_floor'; did you mean 'gate'"),
         ("ssfe:pretexts=discrad:groups=8", r"unknown pretext 'discrad'; did you mean 'discard'"),
-        ("sla:views", r"option 'views' of method sla has no value: type sla:views=none, for example"),
+        ("sla:views", r"option 'views' of method sla has no value: type sla:views=auto, for example"),
         ("sla:views=2:views=3", r"option 'views' of method sla is given twice: keep one of them"),
         ("sla:views=0", r"views=0 of method sla is not allowed: give a number 1 or more$"),
         ("sla:views=two", r"views=two of method sla is not allowed: give a whole number$"),

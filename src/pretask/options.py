@@ -223,6 +223,20 @@ class Option:
                 allowed = refused
         raise PretaskError(f"{self.name}={short(text)} of {of} is not allowed: give {allowed}")
 
+    def typed(self, text: str) -> Any:
+        """Return the value that a text stands for behind the flag of an option that may stay open.
+
+        Raises:
+            PretaskError: a text that is no value of the option, or a number out of range.
+        """
+        if text == _AUTO:
+            return None
+        for choice in _choices(self.hint):
+            accepted, value = _parse(text, choice)
+            if accepted:
+                return self.read(value)
+        raise PretaskError(f"{self.flag} {short(text)} is not allowed: give {self.words()}, or {_AUTO}")
+
     def refusal(self, value: Any) -> str | None:
         """Return which numbers are allowed where the value holds one that is not, else None."""
         for number in value if isinstance(value, tuple) else (value,):

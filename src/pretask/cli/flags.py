@@ -230,7 +230,11 @@ def _pretexts_line(kind: type[Any], choice: Mapping[str, Any], typed: Sequence[s
     from pretask.pretexts import PRETEXTS
     from pretask.specs import default_options
 
-    own = METHODS.get(choice.get("method", RunConfig().method.method)).default_pretexts if kind is RunConfig else ()
+    own = (
+        METHODS.get(choice.get("method", RunConfig().method.method)).default_pretexts
+        if kind is RunConfig
+        else ()
+    )
     names = [spec.partition(":")[0] for spec in typed or choice.get("pretexts") or own]
     return " ".join(name + default_options(PRETEXTS.options(name)) for name in names)
 
@@ -303,4 +307,4 @@ def _shown(option: Option) -> Parameter:
 
 def _read_open(option: Option, _type: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     """Return the value of a flag that may be "auto"."""
-    return option.parse(tokens[0].value, "the flags")
+    return option.typed(tokens[0].value)

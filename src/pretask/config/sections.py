@@ -24,19 +24,15 @@ Selection = Literal["validation", "last", "test"]
 class DataConfig:
     """Where images come from, how they are split, how they reach the device."""
 
-    data: Annotated[str, "name, folder, .csv, parquet, .npz, hf:… (pretask list data)"] = "digits"
+    data: Annotated[str, "name, folder, .csv, … (pretask list data)"] = "digits"
     data_root: Annotated[str, FREE, "folder where named data sets are kept"] = "data"
-    image_size: Annotated[int | None, at_least(1), DECIDED, "side to which images are resized, in pixels"] = (
-        OPEN
-    )
+    image_size: Annotated[int | None, at_least(1), DECIDED, "side of the images, in pixels"] = OPEN
     channels: Annotated[
         int | None, Range(lambda value: value in (1, 3), "1 or 3"), DECIDED, "1 or 3: convert the images"
     ] = OPEN
     skip_bad: Annotated[bool, "skip and count images that cannot be read"] = False
-    validation: Annotated[float, at_least(0), "held out for selection, a fraction or a count"] = 0.1
-    learn_from: Annotated[Literal["train", "all"], "all: validation images too; nothing is selected by"] = (
-        "train"
-    )
+    validation: Annotated[float, at_least(0), "held out to select by, fraction or count"] = 0.1
+    learn_from: Annotated[Literal["train", "all"], "images to train on; all: with validation"] = "train"
     test: Annotated[bool, "judge by the test images at the end"] = True
     per_class: Annotated[int | None, at_least(1), "train on this many images of each class"] = None
     label_fraction: Annotated[float | None, ABOVE_0_TO_1, "train on this fraction of each class"] = None
@@ -54,20 +50,18 @@ class DataConfig:
 class MethodConfig:
     """What is learned from the images beside their labels."""
 
-    method: Annotated[
-        str, Named("pretask.methods:METHODS"), "baseline, sla, gssl, … (pretask list methods)"
-    ] = "sla-fast"
+    method: Annotated[str, Named("pretask.methods:METHODS"), "sla, gssl, … (pretask list methods)"] = (
+        "sla-fast"
+    )
     pretexts: Annotated[
         tuple[str, ...], PRETEXTS, DECIDED, "to learn from, as in rotation or discard:groups=8"
     ] = ()
-    loss: Annotated[str, Named("pretask.losses:LOSSES"), "ldam, focal, … (pretask list losses)"] = (
-        "cross_entropy"
-    )
+    loss: Annotated[str, Named("pretask.losses:LOSSES"), "ldam, … (pretask list losses)"] = "cross_entropy"
     mixup: Annotated[float, at_least(0), "Beta parameter of MixUp; 0 is off"] = 0.0
     cutmix: Annotated[float, at_least(0), "Beta parameter of CutMix; 0 is off"] = 0.0
-    adversarial: Annotated[
-        str, Named("pretask.attacks:ATTACKS"), "train on attacked images: fgsm, pgd10, …"
-    ] = "none"
+    adversarial: Annotated[str, Named("pretask.attacks:ATTACKS"), "train on attacked images: fgsm, …"] = (
+        "none"
+    )
     low_resolution: Annotated[
         float | None, ABOVE_0_TO_1, DECIDED, "first train on images of this share of the side"
     ] = None
@@ -82,7 +76,7 @@ class BackboneConfig:
 
     backbone: Annotated[str, DECIDED, "resnet20, a timm model, …; auto: by image size"] = "auto"
     pretrained: Annotated[bool, "start from timm's published weights"] = False
-    weights: Annotated[str | None, "start from this state dict of timm or torchvision"] = None
+    weights: Annotated[str | None, "start from this file of timm or torchvision"] = None
     init: Annotated[str | None, "start from the backbone of this run folder"] = None
 
     @property
@@ -98,7 +92,7 @@ class OptimConfig:
     epochs: Annotated[int, at_least(1), "passes over the training images"] = 100
     steps: Annotated[int | None, at_least(1), "optimisation steps, instead of epochs"] = None
     batch_size: Annotated[int, at_least(1), "images in a step, on each process"] = 128
-    accumulate: Annotated[int, at_least(1), "pieces of a step's batch, to need less memory"] = 1
+    accumulate: Annotated[int, at_least(1), "pieces of a batch, to need less memory"] = 1
     optimizer: Annotated[Literal["sgd", "adamw", "lars"], "lars is for large batches"] = "sgd"
     lr: Annotated[float, above(0), "highest learning rate"] = 0.1
     momentum: Annotated[float, BELOW_ONE, "of sgd; the first beta of adamw"] = 0.9
@@ -111,9 +105,7 @@ class OptimConfig:
     decay: Annotated[float, above(0), "factor of the step schedule"] = 0.1
     clip_grad_norm: Annotated[float | None, above(0), "largest norm of the gradient"] = None
     ema: Annotated[float, BELOW_ONE, "decay of averaged weights; 0 is off"] = 0.0
-    layer_decay: Annotated[
-        float, ABOVE_0_TO_1, "learning rate of each layer as a share of the next one's"
-    ] = 1.0
+    layer_decay: Annotated[float, ABOVE_0_TO_1, "of the learning rate, layer by layer"] = 1.0
     head_epochs: Annotated[float, at_least(0), "first epochs in which only new layers learn"] = 0.0
 
 
@@ -123,13 +115,11 @@ class LabelledOptimConfig(OptimConfig):
 
     epochs: Annotated[int, at_least(1), DECIDED, "passes over the training images"] = OPEN
     batch_size: Annotated[int, at_least(1), DECIDED, "images in a step, on each process"] = OPEN
-    accumulate: Annotated[int, at_least(1), DECIDED, "pieces of a step's batch, to need less memory"] = OPEN
+    accumulate: Annotated[int, at_least(1), DECIDED, "pieces of a batch, to need less memory"] = OPEN
     optimizer: Annotated[Literal["sgd", "adamw", "lars"], DECIDED, "lars is for large batches"] = OPEN
     lr: Annotated[float, above(0), DECIDED, "highest learning rate"] = OPEN
     weight_decay: Annotated[float, at_least(0), DECIDED, "not on biases with adamw, lars"] = OPEN
-    layer_decay: Annotated[
-        float, ABOVE_0_TO_1, DECIDED, "learning rate of each layer as a share of the next one's"
-    ] = OPEN
+    layer_decay: Annotated[float, ABOVE_0_TO_1, DECIDED, "of the learning rate, layer by layer"] = OPEN
     head_epochs: Annotated[float, at_least(0), DECIDED, "first epochs in which only new layers learn"] = OPEN
 
 
@@ -151,9 +141,7 @@ class SessionConfig:
     sync_batch_norm: Annotated[bool, "statistics over all processes"] = True
     shard_weights: Annotated[bool, "among processes (FSDP)"] = False
     threads: Annotated[int | None, at_least(1), FREE, "threads on the CPU"] = None
-    max_seconds: Annotated[
-        float | None, above(0), "end the training by then, its learning rate falling in time"
-    ] = None
+    max_seconds: Annotated[float | None, above(0), "end the training by then"] = None
     eval_every: Annotated[int, at_least(1), "epochs between validations"] = 1
     selection: Annotated[Selection, "by what weights are kept"] = "validation"
     checkpoint_seconds: Annotated[float, at_least(0), FREE, "between checkpoints"] = 60.0

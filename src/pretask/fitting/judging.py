@@ -27,7 +27,7 @@ FEW_TO_JUDGE = 20
 def judge(folder: Path, data: ImageData, device: torch.device) -> dict[str, Any]:
     """Return what the model in a folder makes of the test images: accuracy, interval, errors with thumbnails."""
     if (test := data.test) is None:
-        return {"words": "there are no test images: nothing says how good this is on new pictures"}
+        return {"words": "There are no test images: nothing says how good this is on new pictures"}
     classifier = load_classifier(folder).to(device)
     predictions = Accuracy("test", device=device).predictions(classifier, data)
     probabilities = predictions.logits.softmax(1)
@@ -35,7 +35,8 @@ def judge(folder: Path, data: ImageData, device: torch.device) -> dict[str, Any]
     wrong = (answers != predictions.labels).nonzero().flatten()
     right, n = len(answers) - len(wrong), len(answers)
     low, high = share_interval(right, n)
-    words = f"{right / n:.1%} of {n:,} test images are right (95 % interval {low:.1%} to {high:.1%})"
+    share = f"{100 * right / n:.1f} % of {n:,} test images are right"
+    words = f"{share} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
     if n < FEW_TO_JUDGE:
         words += "; so few say little"
     worst = wrong[best[wrong].argsort(descending=True)][:WORST]
@@ -106,7 +107,7 @@ def worth(
             "n": difference.n,
             "seconds": seconds,
         }
-    return {"words": "self-supervision was not compared with plain training in this race"}
+    return {"words": "Self-supervision was not compared with plain training in this race"}
 
 
 def _verdict(name: str, found: Difference, seconds: float) -> str:
@@ -116,10 +117,10 @@ def _verdict(name: str, found: Difference, seconds: float) -> str:
     points = f"{100 * found.mean:+.1f} points {interval} by {way}"
     measured = f"{points} in {seconds:.0f} s each, {found.n} validation images"
     if found.low > 0:
-        return f"self-supervision helps here: {measured}"
+        return f"Self-supervision helps here: {measured}"
     if found.high < 0:
-        return f"self-supervision does not help here: {measured}"
-    return f"too close to say whether self-supervision helps here: {measured}"
+        return f"Self-supervision does not help here: {measured}"
+    return f"Too close to say whether self-supervision helps here: {measured}"
 
 
 def _right(run: Path, data: ImageData, device: torch.device) -> list[bool]:

@@ -25,7 +25,7 @@ def write_fit_report(path: Path, found: Mapping[str, Any]) -> Path:
         "fit.html",
         title=f"{found['name']} · pretask fit",
         name=found["name"],
-        lead=f"{found['winner']} · {found['test']['words']}",
+        lead=f"{found['winner']} · {duration(found['seconds'])}",
         worth=found["worth"]["words"],
         decisions=found["decisions"],
         race=race_table(found["rounds"]) if found["rounds"] else None,
