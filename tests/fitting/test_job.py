@@ -24,9 +24,9 @@ def small(folder: Path, **more) -> dict:
 
 
 def test_a_job_makes_a_model_and_a_report(tmp_path: Path) -> None:
-    found = fit("digits", 30, config=small(tmp_path), methods=("baseline", "sla-fast"))
+    found = fit("digits", 12, config=small(tmp_path), methods=("baseline", "sla-fast"))
     folder = Path(found["folder"])
-    assert found["seconds"] <= 1.3 * 30  # a busy machine may be late; the true bound is measured elsewhere
+    assert found["seconds"] <= 2 * 12  # a busy machine may be late; the true bound is measured elsewhere
     assert found["test"]["top1"] > 0.8
     assert found["test"]["low"] < found["test"]["top1"] < found["test"]["high"]
     page = (folder / "fit.html").read_text()
@@ -34,7 +34,7 @@ def test_a_job_makes_a_model_and_a_report(tmp_path: Path) -> None:
     assert found["worth"]["words"] in page.replace("&#39;", "'")
     assert {entry["name"] for entry in found["test"]["worst"]} or found["test"]["top1"] == 1
     assert predict(folder, [tmp_path / "x.png"] if (tmp_path / "x.png").exists() else [_digit(tmp_path)])
-    again = fit("digits", 30, config=small(tmp_path), methods=("baseline", "sla-fast"))
+    again = fit("digits", 12, config=small(tmp_path), methods=("baseline", "sla-fast"))
     assert again["test"] == found["test"]  # read, not made again
 
 
@@ -48,9 +48,19 @@ def _digit(folder: Path) -> Path:
 
 def test_another_time_for_the_same_job_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fit-digits").mkdir()
-    fit("digits", 30, config=small(tmp_path), methods=("baseline",))
-    with pytest.raises(PretaskError, match="was started with time = 30"):
+    fit("digits", 12, config=small(tmp_path), methods=("baseline",))
+    with pytest.raises(PretaskError, match="was started with time = 12"):
         fit("digits", 60, config=small(tmp_path), methods=("baseline",))
+
+
+@pytest.mark.parametrize(("classes", "count"), [(2, 1), (1_000, 2)])
+def test_very_few_images_and_very_many_classes_end_well(tmp_path: Path, classes: int, count: int) -> None:
+    names = tuple(f"class{i:04}" for i in range(classes))
+    photos = picture_folder(tmp_path / "photos", names, count, size=(12, 12))
+    found = fit(photos, 12, config=small(tmp_path / "runs"), methods=("baseline", "sla-fast"))
+    assert (Path(found["folder"]) / "model.safetensors").is_file()
+    assert (Path(found["folder"]) / "fit.html").is_file()
+    assert ("top1" in found["test"]) == (count > 1)
 
 
 @pytest.mark.slow
@@ -59,7 +69,7 @@ def test_a_job_that_is_killed_loses_no_phase(tmp_path: Path, phase: str) -> None
     """Killed as soon as a phase is on disk; what follows is that of a job that goes on."""
     photos = picture_folder(tmp_path / "photos", count=12, size=(24, 24))
     command = [
-        sys.executable, "-m", "pretask", "fit", str(photos), "--time", "30s", "--runs", str(tmp_path / "runs"),
+        sys.executable, "-m", "pretask", "fit", str(photos), "--time", "12s", "--runs", str(tmp_path / "runs"),
         "--backbone", "resnet8", "--threads", "1", "--device", "cpu", "--methods", "baseline", "sla-fast",
     ]  # fmt: skip
     state = tmp_path / "runs/fit-photos/fit.json"

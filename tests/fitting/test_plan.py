@@ -16,7 +16,7 @@ def test_times(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5m", "5x", "m", "0", "10s"])
+@pytest.mark.parametrize("text", ["", "soon", "-5m", "5x", "m", "0", "9s"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(PretaskError, match="--time"):
         seconds_of(text)

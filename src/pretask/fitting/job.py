@@ -193,10 +193,10 @@ class Job:
             ways = arms_that_fit(list(self.variants), left * WAY_SHARE, shortest)
             if len(ways) < 2:
                 ways = list(self.variants)[:2]
-            rounds = [
-                *(halving("network", len(arms), left * NETWORK_SHARE, shortest) if len(arms) > 1 else ())
-            ]
-            if len(ways) > 1:
+            rounds = []
+            if self.data.validation is not None and len(arms) > 1:
+                rounds += halving("network", len(arms), left * NETWORK_SHARE, shortest)
+            if self.data.validation is not None and len(ways) > 1:
                 rounds += halving("learning", len(ways), left * WAY_SHARE, shortest)
             self.state.keep(
                 _PLAN,
@@ -213,7 +213,11 @@ class Job:
         chosen = "" if self.seconds else f", chosen for {plan['images']:,} images (--time changes it)"
         self._say("time", f"{in_minutes(plan['seconds'])}{chosen}")
         names = ", ".join(Candidate(**c).name.partition(",")[0] for c in plan["networks"])
-        self._say("plan", f"networks to try: {names}; ways of learning: {', '.join(plan['ways'])}")
+        if plan["rounds"]:
+            self._say("plan", f"networks to try: {names}; ways of learning: {', '.join(plan['ways'])}")
+        else:
+            why = "no validation images to choose by" if self.data.validation is None else "nothing to choose"
+            self._say("plan", f"{why}: {names} is trained")
 
     def _networks(self) -> list[Candidate]:
         """Return the networks and sizes that could be tried, with the way of learning that is tried first."""

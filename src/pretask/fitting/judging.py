@@ -27,7 +27,8 @@ FEW_TO_JUDGE = 20
 def judge(folder: Path, data: ImageData, device: torch.device) -> dict[str, Any]:
     """Return what the model in a folder makes of the test images: accuracy, interval, errors with thumbnails."""
     if (test := data.test) is None:
-        return {"words": "There are no test images: nothing says how good this is on new pictures"}
+        words = "There are no test images: nothing says how good this is on new pictures"
+        return {"words": words, "worst": [], "pairs": []}
     classifier = load_classifier(folder).to(device)
     predictions = Accuracy("test", device=device).predictions(classifier, data)
     probabilities = predictions.logits.softmax(1)

@@ -33,7 +33,7 @@ ENOUGH_EPOCHS, FEWEST_EPOCHS = 30, 8
 """Passes over the images after which a larger network pays, and without which none does."""
 SHORTEST, SHORTEST_EPOCHS = 6.0, 2.0
 """What a trial takes at least, in seconds and in passes over the images."""
-SHORTEST_BUDGET = 30.0
+SHORTEST_BUDGET = 10.0
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -82,7 +82,7 @@ def seconds_of(text: str) -> float:
     """Return the seconds of "30m", "1h30m", "90s" or "90".
 
     Raises:
-        PretaskError: another text, or less than half a minute.
+        PretaskError: another text, or less than 10 seconds.
     """
     found = _TIME.fullmatch(text.strip().lower().replace(" ", ""))
     parts = [float(part or 0) for part in found.groups()] if found else []
@@ -90,7 +90,7 @@ def seconds_of(text: str) -> float:
     if seconds <= 0:
         raise PretaskError(f"--time {text} is not a time: type one as in 30m, 1h30m or 90s")
     if seconds < SHORTEST_BUDGET:
-        raise PretaskError(f"--time {text} is too short to choose and train: type 30s or more")
+        raise PretaskError(f"--time {text} is too short to choose and train: type 10s or more")
     return seconds
 
 
