@@ -108,7 +108,9 @@ def run_ultralytics(folder: Path, minutes: float, seed: int, place: Path) -> tup
         project=str(place),
         name="run",
     )
-    found = model.val(data=str(layout), split="test", imgsz=SIZE, device="cpu")
+    found = model.val(
+        data=str(layout), split="test", imgsz=SIZE, device="cpu", project=str(place), name="val"
+    )
     return float(found.top1), sum(1 for _ in (folder / "test").rglob("*.*")), f"yolo11n-cls at {SIZE}"
 
 
@@ -126,7 +128,9 @@ def one(tool: str, folder: Path, minutes: float, seed: int) -> None:
         top1, n, note = RUNNERS[tool](folder, minutes, seed, Path(place))
         seconds = time.perf_counter() - start
     row = [tool, version(tool), folder.name, minutes, seed, round(top1, 4), n, round(seconds), note]
-    print(json.dumps(dict(zip(COLUMNS, row, strict=True))))
+    print(
+        "\n" + json.dumps(dict(zip(COLUMNS, row, strict=True)))
+    )  # after progress bars that end without a new line
 
 
 def main() -> None:
