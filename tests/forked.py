@@ -11,9 +11,14 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
+import matplotlib.figure  # noqa: F401  # what a training imports late is here when it is forked
 import torch
+import torch._dynamo
+import torch.distributed.fsdp
+import torch.distributed.tensor  # noqa: F401
 from accelerate.state import AcceleratorState, PartialState
 
+from pretask import tasks  # noqa: F401
 from pretask.cli.main import main
 
 _FORK = get_context("fork")
