@@ -6,13 +6,12 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from forked import Forked, forked_command
 from pretask import tasks
 from pretask.config.files import from_flat
 from pretask.errors import PretaskError
@@ -121,16 +120,17 @@ def test_scores_and_classes_are_those_of_the_runs(study) -> None:
     assert classes == [sum(pair) / 2 for pair in zip(*(test["per_class"] for test in tests), strict=True)]
 
 
-def start_study(folder: Path, seeds: int = 4, epochs: int = 80) -> subprocess.Popen[str]:
-    """Start runs, two at a time, in a process group of their own, and wait until two are under way."""
-    command = [
-        sys.executable, "-m", "pretask", "compare", "--data", "digits", "--per-class", "8", "--backbone", "resnet8",
+def command_of(folder: Path, seeds: int = 3, epochs: int = 80, jobs: int = 2) -> list[str]:
+    return [
+        "compare", "--data", "digits", "--per-class", "8", "--backbone", "resnet8",
         "--batch-size", "20", "--epochs", str(epochs), "--eval-every", "40", "--device", "cpu", "--threads", "1",
-        "--methods", "baseline", "--seeds", str(seeds), "--jobs", "2", "--runs", str(folder), "--name", "study",
+        "--methods", "baseline", "--seeds", str(seeds), "--jobs", str(jobs), "--runs", str(folder), "--name", "study",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+
+
+def start_study(folder: Path, command: list[str]) -> Forked:
+    """Start runs, two at a time, in a process group of their own, and wait until two are under way."""
+    process = forked_command(folder / "streams", command, new_session=True)
     deadline = time.time() + 100
     while len(list(folder.glob("study/*/metrics.jsonl"))) < 2 and time.time() < deadline:
         time.sleep(0.05)
@@ -158,20 +158,25 @@ def assert_none_runs_on(group: int) -> None:
 
 def assert_two_were_started_and_the_study_goes_on(folder: Path, command: list[str]) -> None:
     assert len({path.parent.name for path in folder.glob("study/*/config.yaml")}) == 2
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert "[4/4]" in done.stdout
+    assert "[3/3]" in finish(folder, command)
+
+
+def finish(folder: Path, command: list[str]) -> str:
+    process = forked_command(folder / "streams", command)
+    out, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    return out
 
 
 @pytest.mark.slow
 def test_a_stopped_study_of_several_jobs_ends_soon_and_goes_on(tmp_path: Path) -> None:
     """SIGINT to the group, as Ctrl-C sends it: no further run starts, and the same command finishes the study."""
-    process = start_study(tmp_path)
+    process = start_study(tmp_path, command := command_of(tmp_path))
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert errors.strip().endswith("the same command resumes it")
-    assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)
+    assert_two_were_started_and_the_study_goes_on(tmp_path, command)
 
 
 @pytest.mark.slow
@@ -180,7 +185,7 @@ def test_sigterm_to_a_study_of_several_jobs_ends_its_workers_and_keeps_what_is_f
     tmp_path: Path,
 ) -> None:
     """SIGTERM to the study alone, as a cluster sends it, when a run of it is finished and another is under way."""
-    process = start_study(tmp_path, seeds=3, epochs=12)
+    process = start_study(tmp_path, command_of(tmp_path, epochs=12))
     deadline = time.time() + 100
     while not (finished := list(tmp_path.glob("study/*/results.json"))) and time.time() < deadline:
         time.sleep(0.02)
@@ -191,8 +196,7 @@ def test_sigterm_to_a_study_of_several_jobs_ends_its_workers_and_keeps_what_is_f
     assert_none_runs_on(process.pid)
     kept = {path: path.read_bytes() for path in tmp_path.glob("study/*/results.json")}
     assert kept.keys() >= set(finished) and 0 < len(kept) < 3
-    done = subprocess.run(process.args, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
+    finish(tmp_path, command_of(tmp_path, epochs=12, jobs=1))
     assert len(list(tmp_path.glob("study/*/results.json"))) == 3
     assert {path: path.read_bytes() for path in kept} == kept  # the times in it would differ
 
@@ -201,11 +205,11 @@ def test_sigterm_to_a_study_of_several_jobs_ends_its_workers_and_keeps_what_is_f
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see the processes of a group")
 def test_the_workers_of_a_killed_study_stop_too(tmp_path: Path) -> None:
     """`kill -9` of the study alone: its workers save and end instead of training on unseen."""
-    process = start_study(tmp_path)
+    process = start_study(tmp_path, command_of(tmp_path))
     process.kill()
-    process.communicate(timeout=60)  # the pipes close when the last worker has gone
+    process.communicate(timeout=60)
     assert_none_runs_on(process.pid)
-    assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)
+    assert_two_were_started_and_the_study_goes_on(tmp_path, command_of(tmp_path, jobs=1))
 
 
 FIXMATCH = "fixmatch:unlabelled_ratio=2"
