@@ -39,7 +39,9 @@ class Forked:
         folder.mkdir(parents=True, exist_ok=True)
         self._streams = (folder / "out.txt", folder / "err.txt")
         self._process = _FORK.Process(target=_begin, args=(self._streams, new_session, work, arguments))
-        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of threads, which are idle
+        with warnings.catch_warnings(
+            action="ignore", category=DeprecationWarning
+        ):  # of threads, which are idle
             self._process.start()
         self.pid = self._process.pid
 

@@ -20,6 +20,7 @@ from pretask.errors import Interrupted
 from pretask.training import loop
 from pretask.training.checkpoint import load_tree
 
+
 def train_with_a_signal(config: Path, marker: Path, number: int, at: int) -> None:
     """Train as a rank; the second sends itself a signal at its step `at` unless the marker is there."""
     rank, real, calls = os.environ["RANK"], loop.set_lr, [0]
