@@ -15,7 +15,7 @@ import matplotlib.figure  # noqa: F401  # what a training imports late is here w
 import torch
 import torch._dynamo
 import torch.distributed.fsdp
-import torch.distributed.tensor  # noqa: F401
+import torch.distributed.tensor
 from accelerate.state import AcceleratorState, PartialState
 
 from pretask import tasks  # noqa: F401

@@ -49,8 +49,8 @@ def launch(max_restarts: int, *arguments: object) -> None:
     # With one store for all attempts, gloo's processes of the second look for those of the first.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     settings = LaunchConfig(
-        1, 1, 2, run_id=str(os.getpid()), rdzv_backend="c10d", rdzv_endpoint="localhost:0", rdzv_configs={"timeout": 100},
-        max_restarts=max_restarts, monitor_interval=0.1, start_method="fork",
+        1, 1, 2, run_id=str(os.getpid()), rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        rdzv_configs={"timeout": 100}, max_restarts=max_restarts, monitor_interval=0.1, start_method="fork",
     )  # fmt: skip
     elastic_launch(settings, train_with_a_signal)(*arguments)
 
