@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,8 +14,6 @@ from pathlib import Path
 import pytest
 
 import pretask
-from command_line import flags
-from forked import Forked, forked_command
 from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.studies.compare import compare
@@ -32,19 +31,22 @@ SMALL = {
 OF_A_MACHINE = {"object_store_memory": 80 * 2**20}
 
 
-def start(folder: Path, *more: str, seeds: int = 1, **changed: object) -> Forked:
+def start(folder: Path, *more: str, seeds: int = 1, **changed: object) -> subprocess.Popen[str]:
     """Start a study on a cluster of its own or as more flags say, in a process group of its own."""
     settings = {**SMALL, **changed}
-    command = [
-        "compare", "--executor", "ray", "--methods", "baseline", "--seeds", str(seeds), "--runs", str(folder),
-        "--checkpoint-seconds", "0.2", *flags(settings), *more,
-    ]  # fmt: skip
-    return forked_command(folder / "streams", command, new_session=True)
+    flags = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pretask", "compare", "--executor", "ray", "--methods", "baseline", "--seeds",
+         str(seeds), "--runs", str(folder), "--checkpoint-seconds", "0.2", *flags, *more],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has it ignored
+        env={**os.environ, "PYTHONPATH": str(Path(pretask.__path__[0]).parent)},
+    )  # fmt: skip
 
 
-def wait_for(folder: Path, pattern: str, process: Forked) -> Path:
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> Path:
     while not (found := sorted(folder.glob(pattern))):
-        assert process.poll() is None, process.communicate(1)
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     return found[0]
 
@@ -68,7 +70,7 @@ def test_a_study_that_is_stopped_and_whose_worker_is_killed_has_the_table_of_the
     (lock,) = tmp_path.glob("study/.locks/baseline-*")
     begun = lock.stat().st_mtime
     while lock.stat().st_mtime == begun or not lock.read_text():
-        assert again.poll() is None, again.communicate(1)
+        assert again.poll() is None, again.communicate()
         time.sleep(0.02)
     machine, worker = lock.read_text().split()
     assert machine == socket.gethostname()
@@ -84,14 +86,13 @@ def test_a_study_that_is_stopped_and_whose_worker_is_killed_has_the_table_of_the
 
 
 @pytest.fixture(autouse=True)
-def of_workers(monkeypatch):
-    """Let trials find the package, and have their share of the CPU; Ray gives way to all that runs."""
+def no_niceness(monkeypatch):
+    """Let trials have their share of the processor beside other tests; Ray gives way to all that runs."""
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(pretask.__path__[0]).parent))
 
 
 @pytest.fixture
-def cluster(of_workers):
+def cluster(no_niceness):
     """A cluster of machines, all of them here, that has begun with one without a GPU."""
     utils = pytest.importorskip("ray.cluster_utils")
     soon = {
@@ -110,8 +111,8 @@ def test_trials_share_the_gpu_of_a_machine_and_outlive_it(tmp_path, cluster):
     """Ray counts GPUs as it is told, so machines can have one that is not there."""
     machine = cluster.add_node(num_cpus=2, num_gpus=1, **OF_A_MACHINE)
     cluster.wait_for_nodes()
-    more = ("--ray-address", cluster.address, "--gpus-per-trial", "0.5")
-    study = start(tmp_path, *more, seeds=2, epochs=240)  # some seconds, in which both begin
+    flags = ("--ray-address", cluster.address, "--gpus-per-trial", "0.5")
+    study = start(tmp_path, *flags, seeds=2, epochs=400)  # some seconds, in which both begin
     begun = [
         wait_for(tmp_path, f"study/baseline-*seed{seed}/last/state.safetensors", study) for seed in (0, 1)
     ]
@@ -124,7 +125,7 @@ def test_trials_share_the_gpu_of_a_machine_and_outlive_it(tmp_path, cluster):
     assert out.count("its machine left the cluster") == 2 and "[2/2]" in out
 
     found = json.loads((tmp_path / "study/study.json").read_text())
-    longer = {**SMALL, "epochs": 240, "runs": str(tmp_path / "local")}
+    longer = {**SMALL, "epochs": 400, "runs": str(tmp_path / "local")}
     local = compare(from_flat(longer), ("baseline",), seeds=2)
     assert found["failures"] == [] and rows(found) == rows(local)
 
