@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch._dynamo  # each rank would import it with its first optimiser
 import torch.distributed as dist
+import torch.distributed.fsdp
+import torch.distributed.tensor
 import torch.multiprocessing as mp
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor

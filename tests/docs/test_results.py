@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -21,6 +24,14 @@ def test_tables_are_made_from_their_rows(page):
     assert made == page.read_text(), "type: python docs/tables.py"
     assert "<!-- pretask table " in made
     assert made.count("<!-- pretask table ") == made.count("<!-- end -->")
+
+
+def test_a_table_is_what_the_shell_prints():
+    text = (RESULTS / "random-kills.md").read_text()
+    ((command, table),) = re.findall(r"<!-- (pretask table [^\n]+) -->\n\n(.*?)\n<!-- end -->", text, re.S)
+    typed = [sys.executable, "-m", *shlex.split(command), "--format", "markdown"]
+    done = subprocess.run(typed, cwd=RESULTS, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (table, "")
 
 
 def test_every_table_has_its_page_and_every_page_its_table():

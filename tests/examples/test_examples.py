@@ -1,15 +1,19 @@
-"""Every example runs from a shell, on one core, without a warning."""
+"""Every example runs as a program, on one core, without a warning; one of them from a shell."""
 
 from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from forked import Forked
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SAYS = {
@@ -22,6 +26,9 @@ SAYS = {
     "lightning_module.py": r"validation/top1",
 }
 
+FROM_A_SHELL = "plain_pytorch.py"
+SMALLER = {"fine_tune_folder.py": ("--image-size", "16")}
+
 
 def run(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     quiet = ["-W", "error"] if name != "lightning_module.py" else []
@@ -31,15 +38,32 @@ def run(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
+def run_forked(folder: Path, *arguments: str) -> None:
+    """Run an example in this process, which was forked."""
+    os.chdir(folder)
+    sys.argv = list(arguments)
+    warnings.resetwarnings()
+    warnings.simplefilter("error")
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
 def test_every_example_is_tried():
     assert {path.name for path in FOLDER.glob("*.py")} == set(SAYS)
 
 
-@pytest.mark.parametrize("name", [name for name in SAYS if name != "lightning_module.py"])
-def test_example_runs(name, tmp_path):
-    done = run(name, tmp_path, "--epochs", "1")
+def test_an_example_runs_from_a_shell(tmp_path):
+    done = run(FROM_A_SHELL, tmp_path, "--epochs", "1")
     assert done.returncode == 0, done.stderr
-    assert re.search(SAYS[name], done.stdout), done.stdout
+    assert re.search(SAYS[FROM_A_SHELL], done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in SAYS if name not in (FROM_A_SHELL, "lightning_module.py")])
+def test_example_runs(name, tmp_path):
+    arguments = ("--epochs", "1", *SMALLER.get(name, ()))
+    process = Forked(tmp_path / "streams", run_forked, tmp_path, str(FOLDER / name), *arguments)
+    out, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert re.search(SAYS[name], out), out
 
 
 def test_lightning_example_runs(tmp_path):

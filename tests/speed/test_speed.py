@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from command_line import CommandLine
+from command_line import CommandLine, flags
+from pretask.cli.main import main
 from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.speed.measure import measure_speed
@@ -24,38 +28,52 @@ SMALL = {
 }
 
 
-def test_the_command_prints_a_table_and_writes_json(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = [
-        "--backbone",
-        "resnet8",
-        "--image-size",
-        "16",
-        "--batch-size",
-        "16",
-        "--threads",
-        "1",
-        "--device",
-        "cpu",
-    ]
-    out = CommandLine(capsys).well(
-        "speed", *flags, "--rounds", "2", "--per-round", "1", "--json", str(tmp_path / "speed.json")
-    )
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """What the command prints, and writes as JSON."""
+    written = tmp_path_factory.mktemp("speed") / "speed.json"
+    asked = {
+        **SMALL,
+        "batch_size": 64,
+        "methods": ("baseline", "gssl", "ssfe", "sla"),
+        "rounds": 7,
+        "per_round": 3,
+    }
+    with (
+        redirect_stdout(io.StringIO()) as out,
+        redirect_stderr(io.StringIO()) as errors,
+        pytest.raises(SystemExit) as leaving,
+    ):
+        main(["speed", *flags({**asked, "json": written})])
+    assert (leaving.value.code, errors.getvalue()) == (0, "")
+    return out.getvalue(), json.loads(written.read_text())
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_table_and_writes_json(measured: tuple[str, dict[str, Any]]) -> None:
+    out, found = measured
     for expected in (
-        "resnet8, batch 16, 16x16x3",
+        "resnet8, batch 64, 16x16x3",
         "of ceiling",
         "plain loop: sla is",
         "torchvision + DataLoader",
         "GB/s",
     ):
         assert expected in out
-    found = json.loads((tmp_path / "speed.json").read_text())
-    assert [row["method"] for row in found["steps"]] == ["baseline", "sla", "plain loop"]
-    baseline, sla, plain = found["steps"]
+    assert [row["method"] for row in found["steps"]] == ["baseline", "gssl", "ssfe", "sla", "plain loop"]
+    baseline, *_, sla, plain = found["steps"]
     assert baseline["cost"]["median"] == 1.0 and sla["passes"] == 4.0
     assert baseline["share_of_ceiling"] > 0 and baseline["bound_seconds"] > 0
     assert plain["compared_with"] == "sla" and found["settings"]["data"] == "made up"
+
+
+def test_joint_labels_are_compared_with_none_where_nothing_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {**SMALL, "rounds": 1, "per_round": 1, "plain": False, "json": tmp_path / "speed.json"}
+    CommandLine(capsys).well("speed", *flags(given))
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert [row["method"] for row in found["steps"]] == ["baseline", "sla"]
 
 
 def test_own_data_and_other_methods() -> None:
@@ -89,9 +107,9 @@ def test_what_cannot_be_timed(methods, options, message: str) -> None:
 
 
 @pytest.mark.slow
-def test_costs_are_what_the_arithmetic_says() -> None:
+def test_costs_are_what_the_arithmetic_says(measured: tuple[str, dict[str, Any]]) -> None:
     """Ratios within one run, with room for a machine that does other things: half as much again."""
-    found = measure_speed(from_flat({**SMALL, "batch_size": 64}), ("baseline", "gssl", "ssfe", "sla"), 7, 3)
+    _, found = measured
     cost = {row["method"]: row["cost"]["low"] for row in found["steps"]}
     assert cost["gssl"] < 1.5 and cost["ssfe"] < 1.5
     assert cost["sla"] < 1.5 * 4

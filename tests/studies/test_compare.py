@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -119,93 +113,6 @@ def test_scores_and_classes_are_those_of_the_runs(study) -> None:
         if (row["budget"], row["method"], row["inference"]) == ("equal-compute", "sla", "aggregated")
     ]
     assert classes == [sum(pair) / 2 for pair in zip(*(test["per_class"] for test in tests), strict=True)]
-
-
-def start_study(folder: Path, seeds: int = 4, epochs: int = 80) -> subprocess.Popen[str]:
-    """Start runs, two at a time, in a process group of their own, and wait until two are under way."""
-    command = [
-        sys.executable, "-m", "pretask", "compare", "--data", "digits", "--per-class", "8", "--backbone", "resnet8",
-        "--batch-size", "20", "--epochs", str(epochs), "--eval-every", "40", "--device", "cpu", "--threads", "1",
-        "--methods", "baseline", "--seeds", str(seeds), "--jobs", "2", "--runs", str(folder), "--name", "study",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    deadline = time.time() + 100
-    while len(list(folder.glob("study/*/metrics.jsonl"))) < 2 and time.time() < deadline:
-        time.sleep(0.05)
-    return process
-
-
-def running_in_group(group: int) -> list[int]:
-    """Return the processes of a group, without those that have ended and wait to be asked how."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            number, _, rest = place.read_text().partition(" (")
-            state, _, of_group = rest.rpartition(") ")[2].split()[:3]
-            if int(of_group) == group and state != "Z":
-                found.append(int(number))
-    return found
-
-
-def assert_none_runs_on(group: int) -> None:
-    deadline = time.time() + 30  # Python's own helper processes end soon after the one that they help
-    while running_in_group(group) and time.time() < deadline:
-        time.sleep(0.1)
-    assert running_in_group(group) == []
-
-
-def assert_two_were_started_and_the_study_goes_on(folder: Path, command: list[str]) -> None:
-    assert len({path.parent.name for path in folder.glob("study/*/config.yaml")}) == 2
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert "[4/4]" in done.stdout
-
-
-@pytest.mark.slow
-def test_a_stopped_study_of_several_jobs_ends_soon_and_goes_on(tmp_path: Path) -> None:
-    """SIGINT to the group, as Ctrl-C sends it: no further run starts, and the same command finishes the study."""
-    process = start_study(tmp_path)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert errors.strip().endswith("the same command resumes it")
-    assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see the processes of a group")
-def test_sigterm_to_a_study_of_several_jobs_ends_its_workers_and_keeps_what_is_finished(
-    tmp_path: Path,
-) -> None:
-    """SIGTERM to the study alone, as a cluster sends it, when a run of it is finished and another is under way."""
-    process = start_study(tmp_path, seeds=3, epochs=12)
-    deadline = time.time() + 100
-    while not (finished := list(tmp_path.glob("study/*/results.json"))) and time.time() < deadline:
-        time.sleep(0.02)
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert errors.count("\n") == 1
-    assert_none_runs_on(process.pid)
-    kept = {path: path.read_bytes() for path in tmp_path.glob("study/*/results.json")}
-    assert kept.keys() >= set(finished) and 0 < len(kept) < 3
-    done = subprocess.run(process.args, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.glob("study/*/results.json"))) == 3
-    assert {path: path.read_bytes() for path in kept} == kept  # the times in it would differ
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see the processes of a group")
-def test_the_workers_of_a_killed_study_stop_too(tmp_path: Path) -> None:
-    """`kill -9` of the study alone: its workers save and end instead of training on unseen."""
-    process = start_study(tmp_path)
-    process.kill()
-    process.communicate(timeout=60)  # the pipes close when the last worker has gone
-    assert_none_runs_on(process.pid)
-    assert_two_were_started_and_the_study_goes_on(tmp_path, process.args)
 
 
 FIXMATCH = "fixmatch:unlabelled_ratio=2"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from toy_trials import Toy, begun, local, log_lines
 
-import pretask
+from forked import Forked
 from pretask.errors import Interrupted, PretaskError
 from pretask.studies.execute import execute
 from pretask.studies.execution import Execution
@@ -157,38 +157,24 @@ def test_processes_of_this_machine_are_replaced_when_they_die(tmp_path, said):
     assert said.export_text().count("its process died (signal 9)") == 2
 
 
-INVOCATION = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from toy_trials import Toy, local
-from pretask.studies.execute import execute
-folder = Path(sys.argv[2])
-trials = [Toy(folder, f"trial{i}", seconds=float(sys.argv[3])).trial() for i in range(6)]
-print("ready", flush=True)
-sys.stdin.readline()
-print(execute(trials, local(), folder, None))
-"""
+def invocation(folder: Path, seconds: float, begin: Event) -> None:
+    """Make the trials of a study when it is time."""
+    trials = [Toy(folder, f"trial{i}", seconds=seconds).trial() for i in range(6)]
+    begin.wait()
+    print(execute(trials, local(), folder, None))
 
 
-def invoke(folder: Path, seconds: float) -> subprocess.Popen[str]:
-    """Start an invocation of a study, ready to begin when a line comes."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", INVOCATION, str(Path(__file__).parent), str(folder), str(seconds)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(pretask.__path__[0]).parent)},
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
+def invoke(folder: Path, name: str, seconds: float) -> tuple[Forked, Event]:
+    """Start an invocation of a study, which begins when its event is set."""
+    begin = get_context("fork").Event()
+    return Forked(folder / "streams" / name, invocation, folder, seconds, begin), begin
 
 
 def test_two_invocations_at_once_make_each_trial_once_and_share_the_work(tmp_path):
-    both = [invoke(tmp_path, 0.2) for _ in range(2)]
-    for process in both:
-        process.stdin.write("\n")
-        process.stdin.flush()
+    both = [invoke(tmp_path, name, 0.2) for name in "ab"]
+    for _, begin in both:
+        begin.set()
+    both = [process for process, _ in both]
     assert [process.communicate(timeout=100)[0] for process in both] == ["[]\n", "[]\n"]
     makers = [begun(tmp_path, f"trial{i}") for i in range(6)]
     assert all(len(made) == 1 for made in makers)
@@ -196,18 +182,16 @@ def test_two_invocations_at_once_make_each_trial_once_and_share_the_work(tmp_pat
 
 
 def test_what_a_killed_invocation_was_at_is_taken_up_by_the_other(tmp_path):
-    killed, other = (invoke(tmp_path, 0.4) for _ in range(2))
-    killed.stdin.write("\n")
-    killed.stdin.flush()
+    (killed, begin), (other, begin_too) = (invoke(tmp_path, name, 0.4) for name in "ab")
+    begin.set()
     while not begun(tmp_path, "trial0"):
         time.sleep(0.01)
-    other.stdin.write("\n")
-    other.stdin.flush()
+    begin_too.set()
     while not begun(tmp_path, "trial1"):
         time.sleep(0.01)
     at_work = log_lines(tmp_path)[-1]
     killed.kill()
-    killed.communicate()
+    killed.communicate(timeout=100)
     assert other.communicate(timeout=100)[0] == "[]\n"
     ended = [line.split()[0] for line in log_lines(tmp_path) if line.endswith("ends")]
     assert sorted(ended) == [f"trial{i}" for i in range(6)], at_work

@@ -25,9 +25,9 @@ JUDGING = Judging(label_fractions=(0.5,), tuning=tuning_config(TUNING))
 
 def settings(folder: Path, **more: object) -> PretrainConfig:
     small = {
-        "data": "digits", "backbone": "resnet8", "epochs": 2, "batch_size": 256, "warmup_epochs": 0, "hidden_size": 32,
-        "embedding_size": 16, "base": "byol", "threads": 1, "device": "cpu", "precision": "fp32",
-        "runs": str(folder), "name": "study",
+        "data": "digits", "per_class": 60, "backbone": "resnet8", "epochs": 2, "batch_size": 128,
+        "warmup_epochs": 0, "hidden_size": 32, "embedding_size": 16, "base": "byol", "threads": 1, "device": "cpu",
+        "precision": "fp32", "runs": str(folder), "name": "study",
     }  # fmt: skip
     return build_config(PretrainConfig, {**small, **more})
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,16 @@ import torch
 from safetensors.torch import load_file
 
 from command_line import CommandLine, flags, picture, results_of
+from forked import Forked
 from pretask import tasks
-from pretask.config.files import build_config, from_flat, load_any_config, save_config, to_full
+from pretask.config.files import build_config, from_flat, load_any_config, to_full
 from pretask.config.sections import PretrainConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages, load_data
 from pretask.errors import PretaskError
 from pretask.evaluation.run import evaluate_run
 from pretask.methods import load_encoder, read_card
 from pretask.tasks import Pretraining, pretrain
+from pretask.training import loop
 
 SMALL = {
     "data": "digits", "backbone": "resnet8", "epochs": 2, "eval_every": 2, "warmup_epochs": 0.5, "batch_size": 64,
@@ -40,7 +41,7 @@ def settings(folder: Path, **more: object) -> PretrainConfig:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pre-trained run of a few seconds; not to be written to."""
-    return Path(pretrain(settings(tmp_path_factory.mktemp("pretrained"), epochs=8, base="byol"))["folder"])
+    return Path(pretrain(settings(tmp_path_factory.mktemp("pretrained"), epochs=4, base="byol"))["folder"])
 
 
 def test_what_a_run_leaves_behind(run: Path) -> None:
@@ -84,27 +85,27 @@ def test_the_command_says_what_it_does_and_what_comes_next(pretask: CommandLine,
     assert "is finished" in again
 
 
+def pretrain_and_die(config: PretrainConfig) -> None:
+    """Pre-train until snapshot 23, of 32 steps: in the second epoch."""
+    save, calls = loop.save_snapshot, [0]
+
+    def saved(*parts: object) -> None:
+        save(*parts)
+        calls[0] += 1
+        if calls[0] == 23:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    loop.save_snapshot = saved
+    pretrain(config)
+
+
 def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     whole = settings(tmp_path, name="whole", checkpoint_steps=1)
     pretrain(whole)
     killed = settings(tmp_path, name="killed", checkpoint_steps=1)
-    save_config(killed, tmp_path / "killed.yaml")
-    program = (
-        "import os, signal, sys\n"
-        "from pretask.training import loop\n"
-        "from pretask.config.files import load_any_config\n"
-        "from pretask.tasks import pretrain\n"
-        "save, calls = loop.save_snapshot, [0]\n"
-        "def saved(*parts):\n"
-        "    save(*parts); calls[0] += 1\n"
-        "    if calls[0] == 23: os.kill(os.getpid(), signal.SIGKILL)\n"  # of 32 steps: in the second epoch
-        "loop.save_snapshot = saved\n"
-        "pretrain(load_any_config(sys.argv[1]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "killed.yaml"], capture_output=True, timeout=200
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    process = Forked(tmp_path / "streams", pretrain_and_die, killed)
+    told = process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGKILL, told
     pretrain(killed)
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(one[key], other[key]) for key in one)
@@ -139,7 +140,7 @@ def test_a_classifier_starts_from_it(run: Path, tmp_path: Path) -> None:
 def test_pretraining_beats_chance_weights_on_few_labels(tmp_path: Path) -> None:
     """SimCLR without labels against random weights: ten labels per class, same labels, same splits."""
     random = pretrain(settings(tmp_path, name="random", epochs=1, lr=1e-9))["folder"]
-    trained = pretrain(settings(tmp_path, method="simclr", epochs=15, hidden_size=64, embedding_size=32))[
+    trained = pretrain(settings(tmp_path, method="simclr", epochs=8, hidden_size=64, embedding_size=32))[
         "folder"
     ]
     scores = [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretask.config.files import AnyConfig, build_config, save_config
+from forked import Forked
+from pretask.config.files import AnyConfig, build_config
 from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
+from pretask.io import tensors as tensor_files
 from pretask.tasks import pretrain, train, train_few_shot
 from pretask.training.checkpoint import load_tree
 from pretask.training.run_folder import RunFolder
@@ -46,47 +48,32 @@ LEFT = {
 WRITE = 8
 """The checkpoint that is cut short, in the second epoch's midst."""
 
-PROGRAM = f"""
-import os, pathlib, signal, sys, traceback
-from pretask.io import tensors as tensor_files
-from pretask.tasks import pretrain, train, train_few_shot
-from pretask.config.files import load_any_config
 
-make = {{"RunConfig": train, "PretrainConfig": pretrain, "FewShotConfig": train_few_shot}}
-save, replace, writes = tensor_files.save_file, pathlib.Path.replace, 0
+def train_and_die(moment: str, make: Callable[[Any], dict[str, Any]], config: AnyConfig) -> None:
+    """Train until the checkpoint `WRITE` is under way, and die there."""
+    save, replace, writes = tensor_files.save_file, Path.replace, 0
 
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
-def dying_save(tensors, path, metadata):
-    global writes
-    writes += path.name == "{WHOLE}"
-    if writes == {WRITE} and moment == "before":
-        die()
-    save(tensors, path, metadata=metadata)
-    if writes == {WRITE} and moment == "half":
-        os.truncate(path, path.stat().st_size // 2)
-        path.rename(path.with_name(".tmpxmvAqY"))  # safetensors has a draft of its own
-        die()
+    def dying_save(tensors: Any, path: Path, metadata: Any) -> None:
+        nonlocal writes
+        writes += path.name == WHOLE
+        if writes == WRITE and moment == "before":
+            die()
+        save(tensors, path, metadata=metadata)
+        if writes == WRITE and moment == "half":
+            os.truncate(path, path.stat().st_size // 2)
+            path.rename(path.with_name(".tmpxmvAqY"))  # safetensors has a draft of its own
+            die()
 
-def dying_replace(path, target):
-    replace(path, target)
-    if writes == {WRITE} and target.name == {{"between the renames": "{BEFORE}", "after": "{WHOLE}"}}.get(moment):
-        die()
+    def dying_replace(path: Path, target: Path) -> None:
+        replace(path, target)
+        if writes == WRITE and target.name == {"between the renames": BEFORE, "after": WHOLE}.get(moment):
+            die()
 
-tensor_files.save_file, pathlib.Path.replace = dying_save, dying_replace
-for config in sys.argv[1:]:
-    moment = pathlib.Path(config).stem.partition(" ")[2]
-    if (child := os.fork()) == 0:  # each its own process, without importing again
-        try:
-            config = load_any_config(pathlib.Path(config))
-            make[type(config).__name__](config)
-        except BaseException:
-            traceback.print_exc()
-        os._exit(1)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code == -signal.SIGKILL, (moment, code)
-"""
+    tensor_files.save_file, Path.replace = dying_save, dying_replace
+    make(config)
 
 
 def config_of(kind: str, folder: Path, name: str) -> AnyConfig:
@@ -98,11 +85,12 @@ def config_of(kind: str, folder: Path, name: str) -> AnyConfig:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs that were killed, one for each kind and moment."""
     folder = tmp_path_factory.mktemp("killed")
-    paths = [folder / f"{kind} {moment}.yaml" for kind in KINDS for moment in LEFT]
-    for path in paths:
-        save_config(config_of(path.stem.partition(" ")[0], folder, path.stem), path)
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *paths], capture_output=True, timeout=600)
-    assert done.returncode == 0, done.stderr.decode()
+    for kind in KINDS:
+        for moment in LEFT:
+            config = config_of(kind, folder, f"{kind} {moment}")
+            process = Forked(folder / "streams", train_and_die, moment, KINDS[kind][1], config)
+            told = process.communicate(timeout=100)
+            assert process.returncode == -signal.SIGKILL, (moment, told)
     return folder
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,62 +11,61 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_resume import states_equal, without_times
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from pretask import configure, load_config
+from forked import Forked
+from pretask import configure, load_config, tasks
 from pretask.config.files import override, save_config
+from pretask.errors import Interrupted
+from pretask.training import loop
 from pretask.training.checkpoint import load_tree
 
-FAULTY = """
-import os, signal, sys
-from pathlib import Path
-from pretask import errors, load_config, tasks
-from pretask.training import loop
 
-config, marker, number, at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-real, calls = loop.set_lr, [0]
+def train_with_a_signal(config: Path, marker: Path, number: int, at: int) -> None:
+    """Train as a rank; the second sends itself a signal at its step `at` unless the marker is there."""
+    rank, real, calls = os.environ["RANK"], loop.set_lr, [0]
 
-def set_lr(*arguments):
-    calls[0] += 1
-    if os.environ["RANK"] == "1" and calls[0] == at and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), number)
-    real(*arguments)
+    def set_lr(*arguments: Any) -> None:
+        calls[0] += 1
+        if rank == "1" and calls[0] == at and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), number)
+        real(*arguments)
 
-def refuse(*names, **_):
-    raise AssertionError(f"the first process alone writes; rank {os.environ['RANK']} renames {names}")
+    def refuse(*names: object, **_: object) -> None:
+        raise AssertionError(f"the first process alone writes; rank {rank} renames {names}")
 
-loop.set_lr = set_lr
-if os.environ["RANK"] != "0":
-    os.rename = os.replace = refuse
-try:
-    tasks.train(load_config(config))
-except errors.Interrupted as stop:
-    print(f"rank {os.environ['RANK']} {stop}", flush=True)
-"""
+    loop.set_lr = set_lr
+    if rank != "0":
+        os.rename = os.replace = refuse
+    try:
+        tasks.train(load_config(config))
+    except Interrupted as stop:
+        print(f"rank {rank} {stop}", flush=True)
 
 
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("program") / "faulty.py"
-    program.write_text(FAULTY)
-    return program
-
-
-def two_processes(program: Path, config: Path, marker: Path, number: int, at: int, *options: str) -> str:
-    """Run the program as two ranks; the second sends itself a signal at its step `at` unless the marker is there."""
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options,
-        program, config, marker, str(int(number)), str(at),
-    ]  # fmt: skip
+def launch(max_restarts: int, *arguments: object) -> None:
+    """Do as torchrun does with two processes, and fork them; tests/tasks/test_supervised.py types torchrun."""
     # With one store for all attempts, gloo's processes of the second look for those of the first.
-    env = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
-    assert done.returncode == 0, done.stderr[-9000:]
-    return done.stdout
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    settings = LaunchConfig(
+        1, 1, 2, run_id=str(os.getpid()), rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        rdzv_configs={"timeout": 100}, max_restarts=max_restarts, monitor_interval=0.1, start_method="fork",
+    )  # fmt: skip
+    elastic_launch(settings, train_with_a_signal)(*arguments)
+
+
+def two_processes(config: Path, marker: Path, number: int, at: int, max_restarts: int = 0) -> str:
+    """Train as two ranks, started again when one dies so many times; return what they printed."""
+    folder = config.parent / "streams"
+    launched = Forked(folder, launch, max_restarts, config, marker, int(number), at)
+    out, errors = launched.communicate(timeout=200)
+    assert launched.returncode == 0, errors[-9000:]
+    return out
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, faulty: Path) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two processes that nothing disturbed."""
     folder = tmp_path_factory.mktemp("runs")
     settings = {
@@ -78,7 +75,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, faulty: Path) -> Path:
     }  # fmt: skip
     save_config(configure(settings), folder / "whole.yaml")
     (folder / "none").touch()
-    two_processes(faulty, folder / "whole.yaml", folder / "none", 0, 1)
+    two_processes(folder / "whole.yaml", folder / "none", 0, 1)
     return folder
 
 
@@ -90,17 +87,17 @@ def another(whole: Path, name: str, **more: Any) -> Path:
 
 
 @pytest.mark.slow
-def test_a_dead_process_is_started_again_and_nothing_is_lost(whole: Path, faulty: Path) -> None:
+def test_a_dead_process_is_started_again_and_nothing_is_lost(whole: Path) -> None:
     config, marker = another(whole, "killed"), whole / "was-killed"
-    two_processes(faulty, config, marker, signal.SIGKILL, 8, "--max-restarts", "1")
+    two_processes(config, marker, signal.SIGKILL, 8, max_restarts=1)
     assert marker.exists()
     assert states_equal(whole / "whole", whole / "killed")
     assert without_times(whole / "whole") == without_times(whole / "killed")
 
 
 @pytest.mark.slow
-def test_where_one_process_is_asked_to_stop_all_stop_together(whole: Path, faulty: Path) -> None:
-    asked = (faulty, another(whole, "stopped"), whole / "was-asked", signal.SIGTERM, 7)
+def test_where_one_process_is_asked_to_stop_all_stop_together(whole: Path) -> None:
+    asked = (another(whole, "stopped"), whole / "was-asked", signal.SIGTERM, 7)
     told = two_processes(*asked)
     for rank in (0, 1):
         assert f"rank {rank} stopped after step 7 of 10" in told
@@ -110,11 +107,11 @@ def test_where_one_process_is_asked_to_stop_all_stop_together(whole: Path, fault
 
 
 @pytest.mark.slow
-def test_weights_in_parts_survive_a_dead_process_too(whole: Path, faulty: Path) -> None:
+def test_weights_in_parts_survive_a_dead_process_too(whole: Path) -> None:
     undisturbed, marker = another(whole, "parts", shard_weights=True), whole / "was-killed-in-parts"
-    two_processes(faulty, undisturbed, whole / "none", 0, 1)
+    two_processes(undisturbed, whole / "none", 0, 1)
     config = another(whole, "killed-in-parts", shard_weights=True)
-    two_processes(faulty, config, marker, signal.SIGKILL, 8, "--max-restarts", "1")
+    two_processes(config, marker, signal.SIGKILL, 8, max_restarts=1)
     assert marker.exists()
     assert states_equal(whole / "parts", whole / "killed-in-parts")
     copies, parts = (load_file(whole / name / "model.safetensors") for name in ("whole", "parts"))

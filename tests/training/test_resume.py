@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,10 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from forked import Forked
 from pretask import tasks
-from pretask.config.files import override, save_config
-from pretask.errors import PretaskError
+from pretask.config.files import override
+from pretask.config.sections import RunConfig
+from pretask.errors import Interrupted, PretaskError
 from pretask.reports import write_run_report
+from pretask.training import loop
 from pretask.training.checkpoint import load_tree, save_tree
 
 
@@ -56,6 +57,20 @@ SETTINGS = [
 ]  # fmt: skip
 
 
+def train_and_die(config: RunConfig) -> None:
+    """Train until step 9 of 15, which is the 4th of epoch 2's 5, and die there."""
+    real, calls = loop.set_lr, [0]
+
+    def set_lr(*arguments: object) -> None:
+        calls[0] += 1
+        if calls[0] == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*arguments)
+
+    loop.set_lr = set_lr
+    tasks.train(config)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: s["method"])
 def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(configure, tmp_path: Path, settings) -> None:
@@ -63,23 +78,9 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(configure, tmp_pat
     tasks.train(whole)
 
     killed = override(whole, name="killed")
-    save_config(killed, tmp_path / "killed.yaml")
-    program = (
-        "import os, signal, sys\n"
-        "from pretask import load_config, tasks\n"
-        "from pretask.training import loop\n"
-        "real, calls = loop.set_lr, [0]\n"
-        "def set_lr(*a):\n"
-        "    calls[0] += 1\n"
-        "    if calls[0] == 9: os.kill(os.getpid(), signal.SIGKILL)\n"  # step 9 of 15: the 4th of epoch 2's 5
-        "    real(*a)\n"
-        "loop.set_lr = set_lr\n"
-        "tasks.train(load_config(sys.argv[1]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "killed.yaml"], capture_output=True, timeout=200
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    process = Forked(tmp_path / "streams", train_and_die, killed)
+    told = process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGKILL, told
     position = load_tree(tmp_path / "killed/last/state.safetensors")["position"]
     assert (position["epoch"], position["batch"], position["step"]) == (1, 3, 8)
 
@@ -95,15 +96,8 @@ def test_kill_at_any_moment_leaves_a_run_that_resumes(configure, tmp_path: Path)
     whole = configure(name="whole", epochs=6, checkpoint_seconds=0.0)
     tasks.train(whole)
     killed = override(whole, name="killed")
-    save_config(killed, tmp_path / "killed.yaml")
-    command = [
-        sys.executable,
-        "-c",
-        "import sys, pretask; pretask.train(pretask.load_config(sys.argv[1]))",
-        tmp_path / "killed.yaml",
-    ]
     for kill in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = Forked(tmp_path / "streams", tasks.train, killed)
         deadline = time.time() + 100
         before = len(without_times(tmp_path / "killed"))
         while (
@@ -113,8 +107,8 @@ def test_kill_at_any_moment_leaves_a_run_that_resumes(configure, tmp_path: Path)
         ):
             time.sleep(0.01)
         time.sleep(0.05 * kill)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.communicate(timeout=100)
     tasks.train(killed)
     assert states_equal(tmp_path / "whole", tmp_path / "killed")
 
@@ -122,9 +116,6 @@ def test_kill_at_any_moment_leaves_a_run_that_resumes(configure, tmp_path: Path)
 def test_a_stop_request_leaves_a_checkpoint(
     configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pretask.errors import Interrupted
-    from pretask.training import loop
-
     real, calls = loop.set_lr, []
 
     def stop_at_third(*arguments: object) -> None:
