@@ -46,7 +46,7 @@ def test_what_the_user_says_is_kept_and_others_follow_it() -> None:
 
 
 def test_every_decision_has_a_line_with_its_reason() -> None:
-    for made in settle(Situation(3_000, False), OPEN):
+    for made in settle(Situation(3_000, True), OPEN):
         assert made.line().startswith(made.key.replace("_", " "))
         assert made.reason
 
