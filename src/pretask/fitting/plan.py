@@ -12,9 +12,9 @@ from pretask.errors import PretaskError
 
 NETWORKS = (
     ("resnet20", 48),
-    ("resnet20", 64),
-    ("wrn-16-4", 48),
-    ("resnet18", 64),
+    ("wrn-16-2", 48),
+    ("wrn-16-2", 64),
+    ("wrn-16-4", 64),
     ("resnet18", 96),
     ("resnet18", 128),
 )
@@ -29,7 +29,7 @@ NETWORK_SHARE, WAY_SHARE = 0.15, 0.25
 """Of the time for training: to choose a network, and to choose how it learns."""
 LAST_SHARE = 1 - NETWORK_SHARE - WAY_SHARE
 """Of the time for training: for the winner."""
-ENOUGH_EPOCHS, FEWEST_EPOCHS = 30, 8
+ENOUGH_EPOCHS, FEWEST_EPOCHS = 20, 8
 """Passes over the images after which a larger network pays, and without which none does."""
 SHORTEST, SHORTEST_EPOCHS = 6.0, 2.0
 """What a trial takes at least, in seconds and in passes over the images."""
