@@ -19,12 +19,13 @@ from pretask.errors import PretaskError
 from pretask.fitting.judging import judge, worth
 from pretask.fitting.plan import (
     FEWEST_EPOCHS,
+    LARGEST,
     LAST_SHARE,
     NETWORK_SHARE,
     NETWORKS,
-    PRIOR_WAY,
     SHORTEST,
     SHORTEST_EPOCHS,
+    TOO_MUCH,
     TUNED_SIZES,
     WAY_SHARE,
     WAYS,
@@ -143,7 +144,7 @@ class Job:
     def _load(self) -> ImageData:
         if self.given is not None:
             return self.given
-        return unsplit_data(self.asked)
+        return unsplit_data(self.asked, LARGEST)
 
     def _look(self) -> None:
         """Say what there is, and fix what all trials share."""
@@ -159,10 +160,14 @@ class Job:
         self.base = override(self.asked, validation=found["validation"], precision=found["precision"])
         self.data = self._splits(self.raw)
         self._say("data", self.data.summary())
-        for made in self.data.decisions:
-            self._say("decided", made.line())
+        for made in self._decisions():
+            self._say("decided", made)
         for note in self.data.notes:
             self._say("note", note)
+
+    def _decisions(self) -> list[str]:
+        """Return what was decided on the images, but for their size, which the race decides."""
+        return [made.line() for made in self.data.decisions if made.key != "image_size"]
 
     def _splits(self, data: ImageData) -> ImageData:
         return Supervised.read(self.base, data).data
@@ -203,7 +208,7 @@ class Job:
                 {
                     "seconds": total,
                     "images": images,
-                    "costs": {c.name: cost for c, cost in costs.items()},
+                    "costs": {c.name: cost for c, cost in costs.items() if cost != TOO_MUCH},
                     "networks": [asdict(c) for c in arms],
                     "ways": ways,
                     "rounds": [asdict(r) for r in rounds],
@@ -222,7 +227,7 @@ class Job:
     def _networks(self) -> list[Candidate]:
         """Return the networks and sizes that could be tried, with the way of learning that is tried first."""
         asked, native = self.base.backbone, min(self.raw.image_size)
-        way = PRIOR_WAY if PRIOR_WAY in self.variants else next(iter(self.variants))
+        way = next(iter(self.variants))
         own_size = self.base.data.image_size
         starts = asked.published
         if starts or asked.backbone != "auto":
@@ -247,13 +252,13 @@ class Job:
         return costs
 
     def _cost(self, candidate: Candidate) -> float:
-        """Return the seconds that an image of an epoch takes; without end where it does not fit into memory."""
+        """Return the seconds that an image of an epoch takes; `TOO_MUCH` where it does not fit into memory."""
         task = Supervised.read(self._config(candidate), self._at(candidate.image_size))
         task.decide(self.device)
         try:
             expected = task.foresee(task.build())
         except PretaskError:
-            return float("inf")
+            return TOO_MUCH
         assert expected is not None
         return expected.step_seconds / expected.rows
 
@@ -398,7 +403,7 @@ class Job:
             "name": self.folder.name,
             "command": describe_environment({})["command"],
             "data": self.data.facts(),
-            "decisions": [made.line() for made in self.data.decisions],
+            "decisions": self._decisions(),
             "plan": self.state[_PLAN],
             "rounds": self._rounds(),
             "winner": winner.name,

@@ -23,7 +23,10 @@ TUNED_SIZES = (96, 128, 160, 224)
 """Sizes of images to fine-tune at."""
 WAYS = ("baseline", "sla-fast", "lorot", "sla-fast:pretexts=color")
 """Ways of learning: the control first, then what has proved best elsewhere."""
-PRIOR_WAY = "sla-fast"
+LARGEST = 224
+"""Side of images above which nothing is tried."""
+TOO_MUCH = float("inf")
+"""The cost of a network that does not fit into memory."""
 
 NETWORK_SHARE, WAY_SHARE = 0.15, 0.25
 """Of the time for training: to choose a network, and to choose how it learns."""

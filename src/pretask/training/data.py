@@ -43,8 +43,12 @@ def build_data(config: AnyConfig, given: ImageData | None = None) -> ImageData:
     return split if asked.test else replace(split, test=None)
 
 
-def unsplit_data(config: AnyConfig) -> ImageData:
+def unsplit_data(config: AnyConfig, largest: int | None = None) -> ImageData:
     """Read the data that a configuration names, as it is.
+
+    Args:
+        config: of the run.
+        largest: side that images are not to exceed where their size is open; `largest_side` where None.
 
     Raises:
         PretaskError: data that cannot be read.
@@ -57,7 +61,7 @@ def unsplit_data(config: AnyConfig) -> ImageData:
         skip_bad=asked.skip_bad,
         root=asked.data_root,
         labelled=config.kind != "pretraining",
-        largest=largest_side(config),
+        largest=largest or largest_side(config),
     )
 
 
