@@ -36,6 +36,9 @@ _ADDED = {
     "train": _TRAINING,
     "pretrain": {**_TRAINING, "--batch-size": "8", "--hidden-size": "16", "--embedding-size": "8"},
     "few-shot": {**_TRAINING, "--queries": "2", "--episodes": "2", "--test-episodes": "4"},
+    "fit": {
+        "--device": "cpu", "--threads": "1", "--precision": "fp32", "--backbone": "resnet8", "--time": "10s",
+    },
     "evaluate": {"--device": "cpu"},
     "predict": {"--device": "cpu"},
     "explain": {"--device": "cpu", "--points": "40", "--count": "2"},

@@ -58,7 +58,7 @@ def test_the_new_parts_work_together(copy):
     assert done.returncode == 0, done.stderr
     told = done.stdout
     assert "method    mean-features, pretext half-roll, 4 of 4 views, poly1; answers: aggregated" in told
-    assert "mean-features:views=none" in told and ":feature_dropout=0.0" in told
+    assert "mean-features:views=auto" in told and ":feature_dropout=0.0" in told
     assert "backbone  two-layers" in told
     assert "data      stripes" in told
     assert '"surest/1: top-1 over' in told
