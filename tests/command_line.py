@@ -72,6 +72,7 @@ def tiny(**changes: object) -> list[str]:
         "epochs": 1,
         "backbone": "resnet8",
         "batch_size": 25,
+        "lr": 0.1,
         "threads": 1,
         "device": "cpu",
         "precision": "fp32",

@@ -33,8 +33,8 @@ def configure(tmp_path: Path) -> Callable[..., RunConfig]:
 
     def make(**values: Any) -> RunConfig:
         small = {
-            "data": "digits", "per_class": 8, "backbone": "resnet8", "epochs": 2, "batch_size": 16, "threads": 1,
-            "device": "cpu", "runs": str(tmp_path), "name": "run",
+            "data": "digits", "per_class": 8, "backbone": "resnet8", "method": "sla", "epochs": 2, "batch_size": 16,
+            "lr": 0.1, "threads": 1, "device": "cpu", "runs": str(tmp_path), "name": "run",
         }  # fmt: skip
         return from_flat({**small, **values})
 

@@ -53,7 +53,12 @@ def photos(tmp_path_factory):
     picture(place / "photos" / "cat" / "00.png", (20, 24))
     with pytest.raises(SystemExit) as leaving, pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        main(["train", *tiny(data="photos", per_class=None, image_size=16, batch_size=8, name="run")])
+        main(
+            [
+                "train",
+                *tiny(data="photos", per_class=None, image_size=16, batch_size=8, method="sla", name="run"),
+            ]
+        )
     assert leaving.value.code == 0
     return place
 
@@ -236,7 +241,7 @@ def test_a_runs_own_configuration_makes_the_same_run_again(pretask):
 
 def test_numbers_in_a_configuration_may_have_an_exponent(pretask):
     Path("mine.yaml").write_text("lr: 1e-3\nskip_bad: true\n")
-    pretask.well("train", "--config", "mine.yaml", *tiny(method="baseline", name="run"))
+    pretask.well("train", "--config", "mine.yaml", *tiny(method="baseline", name="run", lr=None))
     assert config_of("run")["lr"] == 0.001
     assert config_of("run")["skip_bad"] is True
 
@@ -444,7 +449,7 @@ def test_demo_tells_the_whole_story(pretask, monkeypatch):
 
 
 def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(pretask):
-    call = ["train", *tiny(name="run", epochs=40, eval_every=40, checkpoint_steps=1)]
+    call = ["train", *tiny(name="run", method="sla", epochs=40, eval_every=40, checkpoint_steps=1)]
     command = [sys.executable, "-m", "pretask", *call]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -71,13 +71,13 @@ def split_for_probes(data: ImageData, own: bool, seed: int) -> ImageData:
         )
     if own:
         return data
-    try:
-        return apply_splits(data, seed=seed)
-    except PretaskError:
+    split = apply_splits(data, seed=seed)
+    if split.test is None or split.validation is None:
         raise PretaskError(
             f"{data.name} has {len(data.train)} train images of {data.num_classes} classes, too few to hold out "
             "test and validation images: give more of each class, or data with test and validation images"
-        ) from None
+        )
+    return split
 
 
 def seed_of(folder: Path, card: ModelCard) -> int:
