@@ -81,7 +81,7 @@ def fits(value: Any, option: Option) -> bool:
     """Whether a value is of an option's type, finite, and in its range."""
     hints = get_args(option.hint) if type(None) in get_args(option.hint) else (option.hint,)
     if value is None:
-        return type(None) in hints
+        return option.open or type(None) in hints
     hint = next(hint for hint in hints if hint is not type(None))
     if get_origin(hint) is Literal:
         return value in get_args(hint)

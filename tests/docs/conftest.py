@@ -94,7 +94,7 @@ def make_hostile(top: Path) -> None:
 
 
 def make_runs(top: Path) -> None:
-    run(f"pretask train --data photos {SMALL} --name photos")
+    run(f"pretask train --data photos {SMALL} --method sla --name photos")
     run(f"pretask train --data photos {SMALL} --method sla-sd")
     shutil.copytree(top / "runs/photos", top / "runs/fit-photos")
     for name, damaged in (("damaged", "model.safetensors"), ("cut", "last/state.safetensors")):
