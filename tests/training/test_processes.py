@@ -69,8 +69,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two processes that nothing disturbed."""
     folder = tmp_path_factory.mktemp("runs")
     settings = {
-        "data": "digits", "per_class": 8, "backbone": "resnet8", "method": "sla", "epochs": 2, "batch_size": 8, "threads": 1,
-        "device": "cpu", "runs": str(folder), "name": "whole", "checkpoint_steps": 2,
+        "data": "digits", "per_class": 8, "backbone": "resnet8", "method": "sla", "epochs": 2, "batch_size": 8,
+        "threads": 1, "device": "cpu", "runs": str(folder), "name": "whole", "checkpoint_steps": 2,
         "precision": "fp32",
     }  # fmt: skip
     save_config(configure(settings), folder / "whole.yaml")
