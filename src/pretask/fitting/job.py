@@ -59,6 +59,8 @@ _SAFETY = 0.95
 """Of the time that is left, what the last training plans to take."""
 _LOOK_SHARE = 0.1
 """Of the time, after which no more networks are measured."""
+_PLENTY = 10
+"""How many times the steps that fit into its time a trial may have."""
 _CURVE_POINTS = 4
 _MANY_TO_JUDGE = 300
 """Validation images that are enough to choose by."""
@@ -321,10 +323,11 @@ class Job:
         steps, per_epoch = self._steps(candidate, seconds)
         return self._config(
             candidate,
-            steps=steps,
+            steps=_PLENTY
+            * steps,  # the clock ends it: all candidates have the same time, however rough the timing
+            max_seconds=seconds,
             test=False,
             eval_every=max(1, round(steps / per_epoch / _CURVE_POINTS)),
-            max_seconds=1.2 * seconds,
             name=f"round{number + 1}-{candidate.folder}",
             runs=str(self.folder / RACE),
         )
