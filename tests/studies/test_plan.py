@@ -150,7 +150,7 @@ def test_gates_are_compared_as_variants() -> None:
         ({"methods": ("slaa",)}, "did you mean 'sla'"),
         ({"methods": ("sla:vievs=2",)}, "did you mean 'views'"),
         ({"methods": ("sla:views=two",)}, "views=two of method sla is not allowed: give a whole number"),
-        ({"methods": ("sla:views",)}, "option 'views' of method sla has no value: type sla:views=none"),
+        ({"methods": ("sla:views",)}, "option 'views' of method sla has no value: type sla:views=auto"),
         ({"methods": ("sla:epochs=3",)}, "which a study gives to all alike: type --epochs"),
         ({"methods": ("sla:per-class=3",)}, "type --per-class"),
         ({"seeds": 0}, "at least 1 seed"),
