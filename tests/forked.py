@@ -20,8 +20,7 @@ from accelerate.state import AcceleratorState, PartialState
 
 from pretask import tasks  # noqa: F401
 from pretask.cli.main import main
-
-_FORK = get_context("fork")
+from ranks import start_method
 
 
 class Forked:
@@ -38,7 +37,8 @@ class Forked:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._streams = (folder / "out.txt", folder / "err.txt")
-        self._process = _FORK.Process(target=_begin, args=(self._streams, new_session, work, arguments))
+        made_by = get_context(start_method())
+        self._process = made_by.Process(target=_begin, args=(self._streams, new_session, work, arguments))
         with warnings.catch_warnings(
             action="ignore", category=DeprecationWarning
         ):  # of threads, which are idle

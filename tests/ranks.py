@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -26,9 +27,25 @@ def run_ranks(work: Work, world: int, folder: Path) -> Path:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Forked, or each rank would import for seconds; with one thread there is no pool of threads to lose.
-    mp.start_processes(_begin, args=(work, world, port, folder), nprocs=world, start_method="fork")
+    # Forked where that works, or each rank would import for seconds; with one thread no pool of threads is lost.
+    mp.start_processes(_begin, args=(work, world, port, folder), nprocs=world, start_method=start_method())
     return folder
+
+
+def start_method() -> str:
+    """Return "fork", or "spawn" where autograd's threads are at work in this process, as after a compiled step."""
+    probe = mp.get_context("fork").Process(target=_try_backward)
+    probe.start()
+    probe.join()
+    return "fork" if probe.exitcode == 0 else "spawn"
+
+
+def _try_backward() -> None:
+    faulthandler.disable()
+    try:
+        torch.ones(2, requires_grad=True).sum().backward()
+    except RuntimeError:
+        os._exit(1)
 
 
 @contextmanager
