@@ -11,6 +11,7 @@ from pretask import load_data
 from pretask.config.files import from_flat, to_flat
 from pretask.data import ImageData
 from pretask.tasks import Supervised
+from pretask.tasks.foresee import foresee
 from pretask.tasks.rules import RULES, Situation, settle
 
 OPEN = dict.fromkeys(rule.key for rule in RULES)
@@ -74,11 +75,11 @@ def test_a_batch_that_does_not_fit_is_cut_into_pieces(
     task = Supervised.read(config, digits)
     task.decide(torch.device("cpu"))
     trainee = task.build()
-    whole = task.foresee(trainee)
+    whole = foresee(task, trainee)
     assert whole is not None
     assert task.config.optim.accumulate == 1
     monkeypatch.setattr("pretask.training.foresight.free_memory", lambda device: int(whole.memory / 2))
-    halved = task.foresee(trainee)
+    halved = foresee(task, trainee)
     assert halved is not None
     assert task.config.optim.accumulate in (4, 8)
     assert halved.memory < whole.memory / 2
@@ -94,11 +95,11 @@ def test_a_batch_that_cannot_be_cut_is_refused_with_the_way_out(
     task = Supervised.read(config, replace(digits))
     task.decide(torch.device("cpu"))
     trainee = task.build()
-    whole = task.foresee(trainee)
+    whole = foresee(task, trainee)
     assert whole is not None
     monkeypatch.setattr("pretask.training.foresight.free_memory", lambda device: int(whole.memory / 2))
     with pytest.raises(PretaskError, match="are free: type --accumulate"):
-        task.foresee(trainee, pieces_open=False)
+        foresee(task, trainee, pieces_open=False)
     monkeypatch.setattr("pretask.training.foresight.free_memory", lambda device: 1000)
     with pytest.raises(PretaskError, match="smaller --image-size or --backbone"):
-        task.foresee(trainee)
+        foresee(task, trainee)

@@ -19,14 +19,11 @@ from pretask.errors import PretaskError
 from pretask.fitting.judging import judge, worth
 from pretask.fitting.plan import (
     FEWEST_EPOCHS,
-    LARGEST,
     LAST_SHARE,
     NETWORK_SHARE,
-    NETWORKS,
     SHORTEST,
     SHORTEST_EPOCHS,
     TOO_MUCH,
-    TUNED_SIZES,
     WAY_SHARE,
     WAYS,
     Candidate,
@@ -36,16 +33,16 @@ from pretask.fitting.plan import (
     sensible_seconds,
 )
 from pretask.fitting.state import State
+from pretask.fitting.trainings import Trainings
 from pretask.io.files import make_folder
 from pretask.reports.fit_report import race_table, write_fit_report
 from pretask.reports.table import print_tables
 from pretask.studies.execute import execute
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.executors import create_executor
-from pretask.studies.plan import Variant, parse_variants
+from pretask.studies.plan import parse_variants
 from pretask.studies.trials import LOCKS, Trial, held
-from pretask.tasks import Supervised
-from pretask.training.data import fix_version, unsplit_data
+from pretask.training.data import fix_version
 from pretask.training.device import resolve_device, resolve_precision
 from pretask.training.display import in_minutes, say
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
@@ -121,14 +118,12 @@ class Job:
         self.seconds, self.started = seconds, started
         self.executor = create_executor(execution, asked.session.device)
         self.device = resolve_device(asked.session.device)
-        self._sized: dict[int, ImageData] = {}
 
     def run(self, given: ImageData | None) -> dict[str, Any]:
         """Do all phases that are not done; see `fit`."""
-        self.given = given
-        self.raw = self._load()
+        self.trainings = Trainings(self.asked, self.variants, given, self.device)
         session = self.asked.session
-        self.folder = Path(session.runs) / folder_name(session.name, f"fit-{self.raw.name}")
+        self.folder = Path(session.runs) / folder_name(session.name, f"fit-{self.trainings.raw.name}")
         make_folder(self.folder, "another --runs folder")
         with held(self.folder / LOCKS / "job.lock", wait=True):
             asked = {k: v for k, v in to_flat(self.asked).items() if k not in ("runs", "workers")}
@@ -143,24 +138,22 @@ class Job:
 
     # -- look -------------------------------------------------------------------------------------------------------
 
-    def _load(self) -> ImageData:
-        if self.given is not None:
-            return self.given
-        return unsplit_data(self.asked, LARGEST)
-
     def _look(self) -> None:
         """Say what there is, and fix what all trials share."""
         if _LOOK not in self.state:
-            images = len(self.raw.train)
-            own = self.raw.validation is not None or self.asked.data.validation != RunConfig().data.validation
+            raw = self.trainings.raw
+            images = len(raw.train)
+            own = raw.validation is not None or self.asked.data.validation != RunConfig().data.validation
             share = (
                 self.asked.data.validation if own else min(0.25, max(0.1, round(_MANY_TO_JUDGE / images, 2)))
             )
             precision = resolve_precision(self.asked.session.precision, self.device)
             self.state.keep(_LOOK, {"validation": share, "precision": precision})
         found = self.state[_LOOK]
-        self.base = override(self.asked, validation=found["validation"], precision=found["precision"])
-        self.data = self._splits(self.raw)
+        self.trainings.base = override(
+            self.asked, validation=found["validation"], precision=found["precision"]
+        )
+        self.data = self.trainings.splits(None)
         self._say("data", self.data.summary())
         for made in self._decisions():
             self._say("decided", made)
@@ -170,19 +163,6 @@ class Job:
     def _decisions(self) -> list[str]:
         """Return what was decided on the images, but for their size, which the race decides."""
         return [made.line() for made in self.data.decisions if made.key != "image_size"]
-
-    def _splits(self, data: ImageData) -> ImageData:
-        return Supervised.read(self.base, data).data
-
-    def _at(self, size: int | None) -> ImageData:
-        """Return the data at a size, unsplit: read as a training of its own reads it."""
-        if size is None:
-            return self.raw
-        if self.given is not None:
-            return replace(self.given, image_size=(size, size))
-        if size not in self._sized:
-            self._sized[size] = unsplit_data(override(self.asked, image_size=size))
-        return self._sized[size]
 
     # -- plan -------------------------------------------------------------------------------------------------------
 
@@ -226,52 +206,16 @@ class Job:
             why = "no validation images to choose by" if self.data.validation is None else "nothing to choose"
             self._say("plan", f"{why}: {names} is trained")
 
-    def _networks(self) -> list[Candidate]:
-        """Return the networks and sizes that could be tried, with the way of learning that is tried first."""
-        asked, native = self.base.backbone, min(self.raw.image_size)
-        way = next(iter(self.variants))
-        own_size = self.base.data.image_size
-        starts = asked.published
-        if starts or asked.backbone != "auto":
-            known = [
-                (asked.backbone, size)
-                for size in (TUNED_SIZES if starts else sorted({s for _, s in NETWORKS}))
-            ]
-        else:
-            known = list(NETWORKS)
-        fixed = own_size is not None or native <= min(size for _, size in known)
-        pairs = [(name, None if fixed else size) for name, size in known if fixed or size <= native]
-        return [Candidate(name, size, way) for name, size in dict.fromkeys(pairs)]
-
     def _costs(self, images: int, total: float) -> dict[Candidate, float]:
         """Return the seconds that networks take for an image, the cheapest first, until they are too expensive."""
         costs: dict[Candidate, float] = {}
-        for candidate in self._networks():
-            costs[candidate] = self._cost(candidate)
+        for candidate in self.trainings.networks():
+            expected = self.trainings.expected(candidate)
+            costs[candidate] = TOO_MUCH if expected is None else expected.step_seconds / expected.rows
             too_much = costs[candidate] * images * FEWEST_EPOCHS > total * LAST_SHARE
             if too_much or self.state.spent > _LOOK_SHARE * total:
                 break
         return costs
-
-    def _cost(self, candidate: Candidate) -> float:
-        """Return the seconds that an image of an epoch takes; `TOO_MUCH` where it does not fit into memory."""
-        task = Supervised.read(self._config(candidate), self._at(candidate.image_size))
-        task.decide(self.device)
-        try:
-            expected = task.foresee(task.build())
-        except PretaskError:
-            return TOO_MUCH
-        assert expected is not None
-        return expected.step_seconds / expected.rows
-
-    def _config(self, candidate: Candidate, **more: Any) -> RunConfig:
-        """Return the configuration of a training of a candidate."""
-        variant: Variant = self.variants[candidate.way]
-        size = {} if candidate.image_size is None else {"image_size": candidate.image_size}
-        config = override(variant.config(self.base), **size)
-        if config.backbone.backbone == "auto":
-            config = override(config, backbone=candidate.backbone)
-        return override(config, **more)
 
     # -- race -------------------------------------------------------------------------------------------------------
 
@@ -321,7 +265,7 @@ class Job:
 
     def _trial_config(self, number: int, seconds: float, candidate: Candidate) -> RunConfig:
         steps, per_epoch = self._steps(candidate, seconds)
-        return self._config(
+        return self.trainings.config(
             candidate,
             steps=_PLENTY
             * steps,  # the clock ends it: all candidates have the same time, however rough the timing
@@ -336,11 +280,10 @@ class Job:
         """Return how many steps of a candidate fit into a time, and how many an epoch has; measured once."""
         key = f"steps of {candidate.name}"
         if key not in self.state:
-            task = Supervised.read(self._config(candidate), self._at(candidate.image_size))
-            task.decide(self.device)
-            expected = task.foresee(task.build())
-            assert expected is not None
-            self.state.keep(key, [expected.step_seconds, max(1, len(task.images.train) // expected.rows)])
+            expected = self.trainings.expected(candidate)
+            if expected is None:
+                raise PretaskError(f"{candidate.name} does not fit into memory: type a smaller --image-size")
+            self.state.keep(key, [expected.step_seconds, max(1, len(self.data.train) // expected.rows)])
         step_seconds, per_epoch = self.state[key]
         return max(1, int(seconds / step_seconds)), per_epoch
 
@@ -348,7 +291,7 @@ class Job:
         run = RunFolder(Path(config.session.runs) / str(config.session.name))
         name = run.path.name
         size = config.data.image_size
-        at_hand = self._at(size) if self.executor.in_process else self.given
+        at_hand = self.trainings.data(size) if self.executor.in_process else self.trainings.given
         work = partial(_train_candidate, config, at_hand)
         return Trial(name, self.folder / LOCKS / f"{name}.lock", run, work, (run.path,))
 
@@ -364,7 +307,7 @@ class Job:
             self.state.keep(_FINAL, {"winner": asdict(winner), "steps": steps, "seconds": last_time})
         final = self.state[_FINAL]
         name = {"name": self.folder.name, "runs": str(self.folder.parent)}
-        config = self._config(
+        config = self.trainings.config(
             winner,
             steps=final["steps"],
             max_seconds=final["seconds"],
@@ -376,7 +319,7 @@ class Job:
             "winner",
             f"{winner.name}: trains on all images but the test images for {in_minutes(final['seconds'])}",
         )
-        tasks.train(config, self._at(winner.image_size), self.console)
+        tasks.train(config, self.trainings.data(winner.image_size), self.console)
 
     def _real_step_seconds(self, winner: Candidate) -> float:
         """Return what a step took in the winner's longest trial, or else what was measured before."""
@@ -396,10 +339,8 @@ class Job:
     def _end(self, winner: Candidate) -> dict[str, Any]:
         """Judge the model, write the report, and say how to use it."""
         if _TRUST not in self.state:
-            data = self._splits(self._at(winner.image_size))
-            found = worth(
-                self._rounds(), self.folder / RACE, lambda size: self._splits(self._at(size)), self.device
-            )
+            data = self.trainings.splits(winner.image_size)
+            found = worth(self._rounds(), self.folder / RACE, self.trainings.splits, self.device)
             self.state.keep(_TRUST, {"test": judge(self.folder, data, self.device), "worth": found})
         found = {
             "folder": str(self.folder),

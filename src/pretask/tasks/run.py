@@ -15,6 +15,7 @@ from pretask.config.sections import OptimConfig, SessionConfig
 from pretask.data.loaders.loader import Loader
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
+from pretask.tasks.foresee import foresee
 from pretask.tasks.task import D, Task
 from pretask.training.data import fix_version
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
@@ -57,7 +58,7 @@ def run_task(
         return _with_folder(task, folder, folder.read_results())
 
     trainee = task.build()
-    expected = task.foresee(trainee, pieces_open=asked.optim.accumulate is None)
+    expected = foresee(task, trainee, pieces_open=asked.optim.accumulate is None)
     config = task.config
     validate = task.validation(console)
     with closing(task.loader(trainee, accelerator.process_index, accelerator.num_processes)) as loader:

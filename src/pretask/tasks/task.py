@@ -11,33 +11,25 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from torch import Tensor
 
 from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
 from pretask.config.files import C, override, to_full
 from pretask.config.sections import Kind
 from pretask.data import ImageData, LabelledImages
-from pretask.data.loaders.batches import FILLER
 from pretask.data.loaders.loader import Loader, create_loader, pair
 from pretask.data.loaders.schedule import Schedule
 from pretask.data.splits.classes import ClassSplit
-from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 from pretask.methods import ModelCard, load_backbone_weights, read_card
 from pretask.options import Decision
 from pretask.training.device import resolve_precision
-from pretask.training.display import in_bytes
-from pretask.training.foresight import Expected, Foresight, foresee_memory, foresee_seconds
 from pretask.training.loop import Prepare, Validate, fit
-from pretask.training.optim import training_length
 from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position
 from pretask.training.step import resolve_compile
 from pretask.training.weights import T
 
 FEW_STEPS = 8
-FORWARD_SHARE = 3
-"""A forward and backward pass is about so many forward passes."""
 SMALLEST_BATCH = 16
 D = TypeVar("D", bound=ImageData | ClassSplit)
 
@@ -175,89 +167,6 @@ class Task(ABC, Generic[C, D, T]):
     def images_per_step(self, trainee: T) -> int:
         """Return how many labelled images a process takes in a step of the trainee."""
         return self.config.optim.batch_size
-
-    def _noise(self, trainee: T, rows: int) -> tuple[Tensor, Tensor]:
-        """Return noise in the form of a step's batch, by which its needs are measured.
-
-        Args:
-            trainee: what is trained.
-            rows: labelled images of the batch.
-
-        Returns:
-            images [B, C, H, W] in [0, 1] and labels, int64 [B], on the device; unlabelled ones are behind the others.
-        """
-        count = rows * (1 + trainee.unlabelled_per_image)
-        layout = torch.channels_last if self.config.session.channels_last else torch.contiguous_format
-        images = torch.rand(count, self.images.channels, *self.images.image_size, device=self.device)
-        labels = torch.randint(max(1, self.images.num_classes), (count,), device=self.device)
-        labels[rows:] = FILLER
-        return images.contiguous(memory_format=layout), labels
-
-    def foresee(self, trainee: T, pieces_open: bool = True) -> Expected | None:
-        """Measure what a step takes; where it is more than there is, cut the batch into pieces.
-
-        Every process must ask: a step may exchange features.
-
-        Args:
-            trainee: what is trained.
-            pieces_open: whether `accumulate` may be chosen here.
-
-        Returns:
-            what the training will take; None where the kind is not `measured`.
-
-        Raises:
-            PretaskError: too little memory, and the batch cannot be cut.
-        """
-        if not self.measured:
-            return None
-        rows = min(self.images_per_step(trainee), len(self.images.train))
-        optim = self.config.optim
-        here = foresee_memory(trainee, self._step, optim.optimizer, self.device)
-        found = found_by_first(lambda: here)
-        pieces = optim.accumulate
-        if rows / pieces > found.most_rows:
-            pieces = self._pieces(trainee, rows, found, pieces_open)
-            needs = f"a step of {rows} images needs {in_bytes(found.memory(rows))}, {in_bytes(found.free)} are free"
-            self.decided += (Decision("accumulate", pieces, needs),)
-            self.config = override(self.config, accumulate=pieces)
-        piece = rows // pieces
-        piece_seconds = foresee_seconds(trainee, self._step, piece, self.device)
-        epochs, steps = training_length(optim, max(1, len(self.images.train) // rows))
-        judged = 0 if self.images.validation is None else len(self.images.validation) * epochs
-        judging = judged * trainee.image_views / (FORWARD_SHARE * piece)
-        limit = self.config.session.max_seconds or math.inf
-        return Expected(
-            step_seconds=piece_seconds * pieces,
-            rows=rows,
-            seconds=min(limit, piece_seconds * (steps * pieces + judging)),
-            memory=found.memory(piece),
-            free=found.free,
-        )
-
-    def _pieces(self, trainee: T, rows: int, found: Foresight, pieces_open: bool) -> int:
-        """Return into how many pieces a step of so many images has to be cut."""
-        fitting = [n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= found.most_rows]
-        if fitting and pieces_open and trainee.mean_over_images:
-            return fitting[0]
-        way_out = "a smaller --image-size or --backbone"
-        if found.most_rows and not trainee.mean_over_images:
-            way_out = f"--batch-size {found.most_rows}, or {way_out}"
-        elif fitting:
-            way_out = f"--accumulate {fitting[0]}, or {way_out}"
-        raise PretaskError(
-            f"a step of {rows // self.config.optim.accumulate} images needs {in_bytes(found.memory(rows))} and "
-            f"{in_bytes(found.free)} are free: type {way_out}"
-        )
-
-    def _step(self, trainee: T, rows: int) -> None:
-        """Run a forward and backward pass over noise."""
-        images, labels = self._noise(trainee, rows)
-        prepare, session = self.preparation(), self.config.session
-        if prepare is not None:
-            images, labels = prepare(trainee, images, labels)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=session.precision == "bf16"):
-            loss = trainee(images, labels)["loss"]
-        loss.backward()
 
     def loader(self, trainee: T, rank: int = 0, world_size: int = 1) -> Loader:
         """Return the batches of one rank to train on; `decide` was called.
