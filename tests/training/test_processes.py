@@ -48,6 +48,7 @@ def launch(max_restarts: int, *arguments: object) -> None:
     """Do as torchrun does with two processes, and fork them; tests/tasks/test_supervised.py types torchrun."""
     # With one store for all attempts, gloo's processes of the second look for those of the first.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    os.environ["OMP_NUM_THREADS"] = "1"  # which torchrun sets, and accelerate warns of where nobody does
     settings = LaunchConfig(
         1, 1, 2, run_id=str(os.getpid()), rdzv_backend="c10d", rdzv_endpoint="localhost:0",
         rdzv_configs={"timeout": 100}, max_restarts=max_restarts, monitor_interval=0.1, start_method="fork",
