@@ -12,7 +12,9 @@ from pretask.statistics import (
     holm,
     mean_std,
     paired_difference,
+    paired_share_difference,
     seeds_needed,
+    share_interval,
 )
 
 
@@ -115,3 +117,22 @@ def test_holm_by_hand():
     assert holm([0.03, 0.01, None, 0.5, 0.02]) == pytest.approx([0.06, 0.04, None, 0.5, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([None]) == [None]
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    low, high = share_interval(8, 10)
+    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert share_interval(10, 10)[1] == pytest.approx(1)
+
+
+def test_paired_shares_by_hand():
+    """30 images: a alone is right on 6, b alone on 2; half an observation is added to each of the four cells."""
+    a = [True] * 6 + [False] * 2 + [True] * 22
+    b = [False] * 6 + [True] * 2 + [True] * 22
+    found = paired_share_difference(a, b)
+    assert found.mean == pytest.approx(4 / 30)
+    middle, spread = 4 / 32, (9 / 32 - (4 / 32) ** 2) ** 0.5 / 32**0.5
+    assert (found.low, found.high) == pytest.approx((middle - 1.959964 * spread, middle + 1.959964 * spread))
+    same = paired_share_difference(a, a)
+    assert same.mean == 0
+    assert same.low < 0 < same.high
