@@ -47,6 +47,12 @@ def _digit(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("setting", [{"epochs": 3}, {"steps": 9}, {"selection": "last"}, {"max_seconds": 5}])
+def test_what_the_time_decides_is_refused(tmp_path: Path, setting: dict) -> None:
+    with pytest.raises(PretaskError, match=f"fit decides {next(iter(setting))} itself"):
+        fit("digits", 12, config=small(tmp_path, **setting))
+
+
 def test_another_time_for_the_same_job_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fit-digits").mkdir()
     fit("digits", 12, config=small(tmp_path), methods=("baseline",))

@@ -50,6 +50,8 @@ from pretask.training.run_folder import RunFolder, describe_environment, folder_
 REPORT = "fit.html"
 RACE = "race"
 _LOOK, _PLAN, _FINAL, _TRUST = "look", "plan", "final", "trust"
+_BY_TIME = ("epochs", "steps", "max_seconds", "learn_from", "test", "selection", "eval_every")
+"""Settings of a training that a job makes itself."""
 _END_SECONDS = 6.0
 """For reports and files, after the last training."""
 _SAFETY = 0.95
@@ -87,7 +89,7 @@ def fit(
         started: when the clock began, as `time.time` has it; now where not given.
 
     Returns:
-        what was found: "folder" (the model's), "look", "plan", "rounds", "winner", "worth", "test", "seconds".
+        what was found: "folder" (the model's), "plan", "rounds", "winner", "worth", "test", "seconds" and more.
 
     Raises:
         PretaskError: data that cannot be read, a method that does not exist, or a folder of another job.
@@ -112,6 +114,7 @@ class Job:
         console: Console | None,
         started: float,
     ) -> None:
+        _check_open(asked)
         self.asked = fix_version(asked)
         self.variants = {variant.name: variant for variant in parse_variants(methods, self.asked)}
         self.execution, self.console = execution, console
@@ -252,7 +255,7 @@ class Job:
             failures = execute(trials, self.executor, self.folder, self.console)
             found = {}
             for candidate, config in configs.items():
-                run = RunFolder(Path(config.session.runs) / str(config.session.name))
+                run = _run_of(config)
                 if run.finished:
                     found[candidate.name] = {**_scores(run), "image_size": candidate.image_size}
             if not found:
@@ -264,20 +267,21 @@ class Job:
         return result
 
     def _trial_config(self, number: int, seconds: float, candidate: Candidate) -> RunConfig:
-        steps, per_epoch = self._steps(candidate, seconds)
+        step_seconds, per_epoch = self._step(candidate)
+        fitting = max(1, int(seconds / step_seconds))
         return self.trainings.config(
             candidate,
-            steps=_PLENTY
-            * steps,  # the clock ends it: all candidates have the same time, however rough the timing
+            # The clock ends it: all candidates have the same time, however rough the timing.
+            steps=_PLENTY * fitting,
             max_seconds=seconds,
             test=False,
-            eval_every=max(1, round(steps / per_epoch / _CURVE_POINTS)),
+            eval_every=max(1, round(fitting / per_epoch / _CURVE_POINTS)),
             name=f"round{number + 1}-{candidate.folder}",
             runs=str(self.folder / RACE),
         )
 
-    def _steps(self, candidate: Candidate, seconds: float) -> tuple[int, int]:
-        """Return how many steps of a candidate fit into a time, and how many an epoch has; measured once."""
+    def _step(self, candidate: Candidate) -> tuple[float, int]:
+        """Return the seconds of a candidate's step, measured once, and how many steps an epoch has."""
         key = f"steps of {candidate.name}"
         if key not in self.state:
             expected = self.trainings.expected(candidate)
@@ -285,15 +289,13 @@ class Job:
                 raise PretaskError(f"{candidate.name} does not fit into memory: type a smaller --image-size")
             self.state.keep(key, [expected.step_seconds, max(1, len(self.data.train) // expected.rows)])
         step_seconds, per_epoch = self.state[key]
-        return max(1, int(seconds / step_seconds)), per_epoch
+        return step_seconds, per_epoch
 
     def _trial(self, config: RunConfig) -> Trial:
-        run = RunFolder(Path(config.session.runs) / str(config.session.name))
-        name = run.path.name
-        size = config.data.image_size
+        run, size = _run_of(config), config.data.image_size
         at_hand = self.trainings.data(size) if self.executor.in_process else self.trainings.given
-        work = partial(_train_candidate, config, at_hand)
-        return Trial(name, self.folder / LOCKS / f"{name}.lock", run, work, (run.path,))
+        lock = self.folder / LOCKS / f"{run.path.name}.lock"
+        return Trial(run.path.name, lock, run, partial(_train_candidate, config, at_hand), (run.path,))
 
     # -- last training ----------------------------------------------------------------------------------------------
 
@@ -323,15 +325,14 @@ class Job:
 
     def _real_step_seconds(self, winner: Candidate) -> float:
         """Return what a step took in the winner's longest trial, or else what was measured before."""
-        measured = self._steps(winner, 1.0) and self.state[f"steps of {winner.name}"][0]
         found = [r["found"][winner.name] for r in self._rounds() if winner.name in r["found"]]
-        real = found[-1].get("step_seconds", 0.0) if found else 0.0
-        return float(real or measured)
+        real = found[-1].get("step_seconds") if found else None
+        return float(real or self._step(winner)[0])
 
     def _test_seconds(self, winner: Candidate) -> float:
         """Return about what judging takes at the end."""
-        _, per_epoch = self._steps(winner, 1.0)
-        image_seconds = self.state[f"steps of {winner.name}"][0] * per_epoch / len(self.data.train)
+        step_seconds, per_epoch = self._step(winner)
+        image_seconds = step_seconds * per_epoch / len(self.data.train)
         return 0.0 if self.data.test is None else 3 * image_seconds * len(self.data.test)
 
     # -- end --------------------------------------------------------------------------------------------------------
@@ -353,18 +354,36 @@ class Job:
             "winner": winner.name,
             "final": self.state[_FINAL],
             **self.state[_TRUST],
-            "seconds": self.state.spent,
+            "seconds": self.state["spent"],
         }
         report = write_fit_report(self.folder / REPORT, found)
         self._say("worth", found["worth"]["words"])
         self._say("test", found["test"]["words"])
-        self._say("time", f"{in_minutes(self.state.spent)} of {in_minutes(self.state[_PLAN]['seconds'])}")
+        self._say("time", f"{in_minutes(found['seconds'])} of {in_minutes(self.state[_PLAN]['seconds'])}")
         self._say("report", str(report))
         self._say("next", f"pretask predict {self.folder} NEW_PICTURES")
         return found
 
     def _say(self, what: str, words: str) -> None:
         say(self.console, f"{what:<9} {words}")
+
+
+def _check_open(asked: RunConfig) -> None:
+    """Refuse settings that the time decides.
+
+    Raises:
+        PretaskError: one of them is given.
+    """
+    given, standard = to_flat(asked), to_flat(RunConfig())
+    for key in _BY_TIME:
+        if given[key] != standard[key]:
+            raise PretaskError(
+                f"fit decides {key} itself, within its time: drop --{key.replace('_', '-')}, or type `pretask train`"
+            )
+
+
+def _run_of(config: RunConfig) -> RunFolder:
+    return RunFolder(Path(config.session.runs) / str(config.session.name))
 
 
 def _train_candidate(config: RunConfig, data: ImageData | None) -> str:

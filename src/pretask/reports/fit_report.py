@@ -71,7 +71,7 @@ def race_table(rounds: Sequence[Mapping[str, Any]]) -> Table:
         Column("validation %"),
         Column("pretext %", spare=1),
     )
-    note = "Candidates of a round train for the same time; the better half trains anew for twice as long."
+    note = "Candidates of a round train for the same time; the better half trains anew where another round follows."
     return Table("Race", columns, rows, note)
 
 
