@@ -92,19 +92,21 @@ def fit(
         stop_requests() as stop_requested,
         StepProfile(profiled, folder.path, accelerator.device) as profile,
     ):
-        saved_at = time.perf_counter()
+        saved_at, rate = time.perf_counter(), learning_rate(max(0, position.step - 1))
         for epoch in range(position.epoch, epochs):
             if epoch > 0 and position.batch == 0 and _share_of_time(session, position) >= 1:
                 break
             model.train()
-            method.set_progress(min(1.0, epoch * len(loader) / total))
+            done = max(epoch * len(loader) / total, _share_of_time(session, position))
+            method.set_progress(min(1.0, done))
             clock = time.perf_counter()
             started, seen, waited = clock, position.images, position.waited
             for batch in profile.batches(loader.epoch(epoch, start=position.batch)):
                 position.waited += time.perf_counter() - clock
                 head_start.begin(position.step)
                 late = min(total - 1, int(total * _share_of_time(session, position)))
-                set_lr(optimizer, learning_rate(max(position.step, late)))
+                rate = learning_rate(max(position.step, late))
+                set_lr(optimizer, rate)
                 images, labels = batch.images, batch.labels
                 if prepare is not None:
                     images, labels = prepare(method, images, labels)
@@ -145,7 +147,7 @@ def fit(
             means = _over_ranks(meter, accelerator)
             elapsed = time.perf_counter() - started
             record: dict[str, Any] = {
-                "epoch": epoch + 1, "step": position.step, "lr": learning_rate(position.step - 1), "train": means,
+                "epoch": epoch + 1, "step": position.step, "lr": rate, "train": means,
                 "images_per_second": (position.images - seen) / elapsed,
                 "wait_share": (position.waited - waited) / elapsed, "seconds": position.seconds,
             }  # fmt: skip
