@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from pretask import tasks
 from pretask.methods import Method
 from pretask.training import loop
+from pretask.training.display import Display
 
 
 @pytest.fixture
@@ -61,3 +64,11 @@ def test_the_test_images_may_be_left_alone(configure) -> None:
     results = tasks.train(configure(method="baseline", epochs=1, test=False))
     assert results["data"]["test_images"] == 0
     assert set(results["inferences"]["single"]["last"]) == {"validation"}
+
+
+def test_the_time_left_is_no_more_than_the_limit_leaves() -> None:
+    out = Console(file=StringIO(), width=200)
+    record = {"epoch": 1, "step": 1, "seconds": 30.0, "train": {}, "images_per_second": 1.0}
+    with Display(out, "run", total=10**9, limit=95.0) as display:
+        display.epoch(record, epochs=9)
+    assert "1:05 left" in out.file.getvalue()

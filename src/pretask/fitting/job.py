@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time as clock
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -23,12 +24,13 @@ from pretask.fitting.plan import (
     NETWORK_SHARE,
     SHORTEST,
     SHORTEST_EPOCHS,
-    TOO_MUCH,
+    SHORTEST_ROUND,
     WAY_SHARE,
     WAYS,
     Candidate,
     affordable,
     arms_that_fit,
+    chosen,
     halving,
     sensible_seconds,
 )
@@ -42,6 +44,7 @@ from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.executors import create_executor
 from pretask.studies.plan import parse_variants
 from pretask.studies.trials import LOCKS, Trial, held
+from pretask.tasks.foresee import FORWARD_SHARE
 from pretask.training.data import fix_version
 from pretask.training.device import resolve_device, resolve_precision
 from pretask.training.display import in_minutes, say
@@ -54,12 +57,14 @@ _BY_TIME = ("epochs", "steps", "max_seconds", "learn_from", "test", "selection",
 """Settings of a training that a job makes itself."""
 _END_SECONDS = 6.0
 """For reports and files, after the last training."""
-_SAFETY = 0.95
-"""Of the time that is left, what the last training plans to take."""
+_SPARE = 1.1
+"""How many times as many epochs as the time is expected to allow the last training may have."""
+_SET_UP_SECONDS = 1.5
+"""What a trial takes at least beside its training and judging."""
 _LOOK_SHARE = 0.1
 """Of the time, after which no more networks are measured."""
 _PLENTY = 10
-"""How many times the steps that fit into its time a trial may have."""
+"""How many times the epochs that fit into its time a trial may have."""
 _CURVE_POINTS = 4
 _MANY_TO_JUDGE = 300
 """Validation images that are enough to choose by."""
@@ -156,7 +161,7 @@ class Job:
         self.trainings.base = override(
             self.asked, validation=found["validation"], precision=found["precision"]
         )
-        self.data = self.trainings.splits(None)
+        self.data = self.trainings.split(self.trainings.raw)
         self._say("data", self.data.summary())
         for made in self._decisions():
             self._say("decided", made)
@@ -177,23 +182,26 @@ class Job:
             costs = self._costs(images, total)
             left = max(SHORTEST, total - self.state.spent - _END_SECONDS)
             networks = affordable(costs, images, left * LAST_SHARE)
-            # The first trial is of the likeliest network: its cost says what a trial takes at least.
+            # The likeliest network says what a trial takes at least.
             shortest = max(SHORTEST, SHORTEST_EPOCHS * images * costs[networks[0]])
-            arms = arms_that_fit(networks, left * NETWORK_SHARE, shortest)
-            ways = arms_that_fit(list(self.variants), left * WAY_SHARE, shortest)
+            overhead = self._overhead(costs[networks[0]])
+            arms = arms_that_fit(networks, left * NETWORK_SHARE, shortest, overhead)
+            ways = arms_that_fit(list(self.variants), left * WAY_SHARE, shortest, overhead)
             if len(ways) < 2:
                 ways = list(self.variants)[:2]
             rounds = []
             if self.data.validation is not None and len(arms) > 1:
-                rounds += halving("network", len(arms), left * NETWORK_SHARE, shortest)
+                rounds += halving("network", len(arms), left * NETWORK_SHARE, shortest, overhead)
             if self.data.validation is not None and len(ways) > 1:
-                rounds += halving("learning", len(ways), left * WAY_SHARE, shortest)
+                rounds += halving("learning", len(ways), left * WAY_SHARE, shortest, overhead)
             self.state.keep(
                 _PLAN,
                 {
                     "seconds": total,
                     "images": images,
-                    "costs": {c.name: cost for c, cost in costs.items() if cost != TOO_MUCH},
+                    "costs": {c.network: cost for c, cost in costs.items()},
+                    "overhead": overhead,
+                    "race_ends": total - _END_SECONDS - left * LAST_SHARE,
                     "networks": [asdict(c) for c in arms],
                     "ways": ways,
                     "rounds": [asdict(r) for r in rounds],
@@ -202,7 +210,7 @@ class Job:
         plan = self.state[_PLAN]
         chosen = "" if self.seconds else f", chosen for {plan['images']:,} images (--time changes it)"
         self._say("time", f"{in_minutes(plan['seconds'])}{chosen}")
-        names = ", ".join(Candidate(**c).name.partition(",")[0] for c in plan["networks"])
+        names = ", ".join(Candidate(**c).network for c in plan["networks"])
         if plan["rounds"]:
             self._say("plan", f"networks to try: {names}; ways of learning: {', '.join(plan['ways'])}")
         else:
@@ -213,12 +221,16 @@ class Job:
         """Return the seconds that networks take for an image, the cheapest first, until they are too expensive."""
         costs: dict[Candidate, float] = {}
         for candidate in self.trainings.networks():
-            expected = self.trainings.expected(candidate)
-            costs[candidate] = TOO_MUCH if expected is None else expected.step_seconds / expected.rows
+            costs[candidate] = self.trainings.image_seconds(candidate)
             too_much = costs[candidate] * images * FEWEST_EPOCHS > total * LAST_SHARE
             if too_much or self.state.spent > _LOOK_SHARE * total:
                 break
         return costs
+
+    def _overhead(self, image_seconds: float) -> float:
+        """Return about what a trial takes beside its training, in seconds: its set-up, and judging."""
+        judged = (_CURVE_POINTS + 2) * self._judges
+        return _SET_UP_SECONDS + judged * image_seconds / FORWARD_SHARE
 
     # -- race -------------------------------------------------------------------------------------------------------
 
@@ -233,26 +245,46 @@ class Job:
             ):
                 arms = [replace(best, way=way) for way in plan["ways"]]
             found = self._round(number, of_round, arms)
-            order = sorted(arms, key=lambda c: (-found[c.name]["top1"], arms.index(c)))
-            arms = order[: of_round["keep"]]
+            if found:
+                order = chosen([found[c.name]["top1"] for c in arms], self._judges, of_round["keep"])
+                arms = [arms[i] for i in order]
             best = arms[0]
         if self.console is not None and plan["rounds"]:
             print_tables([race_table(self._rounds())], self.console)
         return best
 
-    def _rounds(self) -> list[dict[str, Any]]:
-        return [self.state[f"round{n}"] for n in range(len(self.state[_PLAN]["rounds"]))]
+    def _rounds(self, before: int | None = None) -> list[dict[str, Any]]:
+        """Return what the rounds found, those before number `before`, or all."""
+        count = len(self.state[_PLAN]["rounds"]) if before is None else before
+        return [self.state[f"round{n}"] for n in range(count)]
+
+    @property
+    def _judges(self) -> int:
+        """How many images candidates are compared by."""
+        return 0 if self.data.validation is None else len(self.data.validation)
 
     def _round(self, number: int, of_round: dict[str, Any], arms: Sequence[Candidate]) -> dict[str, Any]:
-        """Train every candidate for the round's time, and return what each reached on the validation images."""
-        phase = f"round{number}"
-        if phase not in self.state:
-            self._say(
-                "race", f"round {number + 1}, {of_round['stage']}: {len(arms)} x {of_round['seconds']:.0f} s"
-            )
-            configs = {c: self._trial_config(number, of_round["seconds"], c) for c in arms}
-            trials = [self._trial(config) for config in configs.values()]
+        """Train every candidate for the round's time, and return what each reached on the validation images.
+
+        A round for which no time is left finds nothing.
+        """
+        phase, begun = f"round{number}", f"begun{number}"
+        if begun not in self.state:
+            self.state.keep(begun, self._seconds_left(number, len(arms)))
+        seconds: float = self.state[begun]
+        if phase not in self.state and not seconds:
+            self._say("race", f"round {number + 1}, {of_round['stage']}: left out, its time is over")
+            self.state.keep(phase, {**of_round, "seconds": 0.0, "found": {}, "failures": []})
+        elif phase not in self.state:
+            self._say("race", f"round {number + 1}, {of_round['stage']}: {len(arms)} x {seconds:.0f} s")
+            configs = {c: self._trial_config(number, seconds, c) for c in arms}
+            started = clock.time()
+            by_size = sorted(
+                configs, key=lambda c: c.image_size or 0
+            )  # so that images are decoded once for a size
+            trials = [self._trial(configs[c]) for c in by_size]
             failures = execute(trials, self.executor, self.folder, self.console)
+            overhead = (clock.time() - started) / len(arms) - seconds
             found = {}
             for candidate, config in configs.items():
                 run = _run_of(config)
@@ -261,41 +293,49 @@ class Job:
             if not found:
                 raise PretaskError(f"no candidate could be trained: {'; '.join(failures)}")
             missing = {c.name: {"top1": -1.0} for c in arms if c.name not in found}
-            kept = {**of_round, "found": {**found, **missing}, "failures": failures}
-            self.state.keep(phase, kept)
+            kept = {**of_round, "seconds": seconds, "overhead": overhead, "found": {**found, **missing}}
+            self.state.keep(phase, {**kept, "failures": failures})
         result: dict[str, Any] = self.state[phase]["found"]
         return result
 
+    def _seconds_left(self, number: int, arms: int) -> float:
+        """Return how long each trial of a round may train: as planned, less where the race is late, or not at all."""
+        plan = self.state[_PLAN]
+        rounds = plan["rounds"]
+        overhead: float = [
+            plan["overhead"],
+            *(r["overhead"] for r in self._rounds(number) if "overhead" in r),
+        ][-1]
+        left: float = plan["race_ends"] - self.state.spent
+        planned: float = rounds[number]["seconds"]
+        shares = [(float(r["seconds"]) + overhead) * r["arms"] for r in rounds[number:]]
+        seconds: float = left * shares[0] / sum(shares) / arms - overhead
+        if number == 0 or seconds >= min(planned, SHORTEST) / 2:
+            return max(SHORTEST_ROUND, min(planned, seconds))
+        return 0.0
+
     def _trial_config(self, number: int, seconds: float, candidate: Candidate) -> RunConfig:
-        step_seconds, per_epoch = self._step(candidate)
-        fitting = max(1, int(seconds / step_seconds))
+        epochs = max(1, round(seconds / (self._cost(candidate) * len(self.data.train))))
         return self.trainings.config(
             candidate,
             # The clock ends it: all candidates have the same time, however rough the timing.
-            steps=_PLENTY * fitting,
+            epochs=_PLENTY * epochs,
             max_seconds=seconds,
             test=False,
-            eval_every=max(1, round(fitting / per_epoch / _CURVE_POINTS)),
+            eval_every=max(1, round(epochs / _CURVE_POINTS)),
             name=f"round{number + 1}-{candidate.folder}",
             runs=str(self.folder / RACE),
         )
 
-    def _step(self, candidate: Candidate) -> tuple[float, int]:
-        """Return the seconds of a candidate's step, measured once, and how many steps an epoch has."""
-        key = f"steps of {candidate.name}"
-        if key not in self.state:
-            expected = self.trainings.expected(candidate)
-            if expected is None:
-                raise PretaskError(f"{candidate.name} does not fit into memory: type a smaller --image-size")
-            self.state.keep(key, [expected.step_seconds, max(1, len(self.data.train) // expected.rows)])
-        step_seconds, per_epoch = self.state[key]
-        return step_seconds, per_epoch
-
     def _trial(self, config: RunConfig) -> Trial:
-        run, size = _run_of(config), config.data.image_size
-        at_hand = self.trainings.data(size) if self.executor.in_process else self.trainings.given
-        lock = self.folder / LOCKS / f"{run.path.name}.lock"
-        return Trial(run.path.name, lock, run, partial(_train_candidate, config, at_hand), (run.path,))
+        run = _run_of(config)
+        work = partial(_train_candidate, config, self.trainings.given)
+        if self.executor.in_process:
+            work = partial(self._train_here, config)
+        return Trial(run.path.name, self.folder / LOCKS / f"{run.path.name}.lock", run, work, (run.path,))
+
+    def _train_here(self, config: RunConfig) -> str:
+        return _train_candidate(config, self.trainings.data(config.data.image_size))
 
     # -- last training ----------------------------------------------------------------------------------------------
 
@@ -304,14 +344,15 @@ class Job:
         if _FINAL not in self.state:
             left = self.state[_PLAN]["seconds"] - self.state.spent - _END_SECONDS - self._test_seconds(winner)
             last_time = max(5.0, left)
-            step_seconds = self._real_step_seconds(winner)
-            steps = max(1, int(_SAFETY * last_time / step_seconds))
-            self.state.keep(_FINAL, {"winner": asdict(winner), "steps": steps, "seconds": last_time})
+            images = len(self.data.train) + (0 if self.data.validation is None else len(self.data.validation))
+            # The clock ends it: a few more epochs than there is time for cost nothing.
+            epochs = math.ceil(_SPARE * last_time / (self._real_cost(winner) * images))
+            self.state.keep(_FINAL, {"winner": asdict(winner), "epochs": epochs, "seconds": last_time})
         final = self.state[_FINAL]
         name = {"name": self.folder.name, "runs": str(self.folder.parent)}
         config = self.trainings.config(
             winner,
-            steps=final["steps"],
+            epochs=final["epochs"],
             max_seconds=final["seconds"],
             learn_from="all",
             selection="last",
@@ -323,17 +364,19 @@ class Job:
         )
         tasks.train(config, self.trainings.data(winner.image_size), self.console)
 
-    def _real_step_seconds(self, winner: Candidate) -> float:
-        """Return what a step took in the winner's longest trial, or else what was measured before."""
+    def _cost(self, candidate: Candidate) -> float:
+        """Return about the seconds that a candidate takes for an image in training, as measured before the race."""
+        of_network: float = self.state[_PLAN]["costs"][candidate.network]
+        return of_network * self.trainings.passes(candidate)
+
+    def _real_cost(self, winner: Candidate) -> float:
+        """Return the seconds for an image in the winner's longest trial; without one, what was measured before."""
         found = [r["found"][winner.name] for r in self._rounds() if winner.name in r["found"]]
-        real = found[-1].get("step_seconds") if found else None
-        return float(real or self._step(winner)[0])
+        return float(found[-1]["image_seconds"]) if found else self._cost(winner)
 
     def _test_seconds(self, winner: Candidate) -> float:
         """Return about what judging takes at the end."""
-        step_seconds, per_epoch = self._step(winner)
-        image_seconds = step_seconds * per_epoch / len(self.data.train)
-        return 0.0 if self.data.test is None else 3 * image_seconds * len(self.data.test)
+        return 0.0 if self.data.test is None else 3 * self._real_cost(winner) * len(self.data.test)
 
     # -- end --------------------------------------------------------------------------------------------------------
 
@@ -341,18 +384,18 @@ class Job:
         """Judge the model, write the report, and say how to use it."""
         if _TRUST not in self.state:
             data = self.trainings.splits(winner.image_size)
+            test = judge(self.folder, data, self.data, self.device)
             found = worth(self._rounds(), self.folder / RACE, self.trainings.splits, self.device)
-            self.state.keep(_TRUST, {"test": judge(self.folder, data, self.device), "worth": found})
+            self.state.keep(_TRUST, {"test": test, "worth": found, "data": data.facts()})
         found = {
             "folder": str(self.folder),
             "name": self.folder.name,
             "command": describe_environment({})["command"],
-            "data": self.data.facts(),
             "decisions": self._decisions(),
             "plan": self.state[_PLAN],
             "rounds": self._rounds(),
             "winner": winner.name,
-            "final": self.state[_FINAL],
+            "final": {**self.state[_FINAL], "epochs": RunFolder(self.folder).read_results()["epochs"]},
             **self.state[_TRUST],
             "seconds": self.state["spent"],
         }
@@ -398,14 +441,13 @@ def _scores(run: RunFolder) -> dict[str, Any]:
     results, records = run.read_results(), run.read_metrics()
     inference = results["default_inference"]
     validated = [record for record in records if record.get("validation")]
-    steps = max(1, records[-1]["step"])
     return {
         "top1": results["inferences"][inference]["selected"]["validation"]["top1"],
         "inference": inference,
         "folder": run.path.name,
         "seconds": results["seconds"],
-        "steps": steps,
-        "step_seconds": results["seconds"] / steps,
+        "steps": records[-1]["step"],
+        "image_seconds": results["seconds"] / max(1, results["images"]),
         "epochs": results["epochs"],
         "curve": [[r["seconds"], next(iter(r["validation"].values()))["top1"]] for r in validated],
         "pretext": records[-1]["train"].get("pretext_accuracy"),

@@ -24,9 +24,16 @@ CONTROL = "baseline"
 FEW_TO_JUDGE = 20
 
 
-def judge(folder: Path, data: ImageData, device: torch.device) -> dict[str, Any]:
-    """Return what the model in a folder makes of the test images: accuracy, interval, errors with thumbnails."""
-    if (test := data.test) is None:
+def judge(folder: Path, data: ImageData, pictures: ImageData, device: torch.device) -> dict[str, Any]:
+    """Return what the model in a folder makes of the test images: accuracy, interval, errors with thumbnails.
+
+    Args:
+        folder: of the model.
+        data: as it sees them.
+        pictures: the same at their own size, for thumbnails.
+        device: where to compute.
+    """
+    if (test := pictures.test) is None:
         words = "There are no test images: nothing says how good this is on new pictures"
         return {"words": words, "worst": [], "pairs": []}
     classifier = load_classifier(folder).to(device)

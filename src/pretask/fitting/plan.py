@@ -25,8 +25,6 @@ WAYS = ("baseline", "sla-fast", "lorot", "sla-fast:pretexts=color")
 """Ways of learning: the control first, then what has proved best elsewhere."""
 LARGEST = 224
 """Side of images above which nothing is tried."""
-TOO_MUCH = float("inf")
-"""The cost of a network that does not fit into memory."""
 
 NETWORK_SHARE, WAY_SHARE = 0.15, 0.25
 """Of the time for training: to choose a network, and to choose how it learns."""
@@ -36,6 +34,8 @@ ENOUGH_EPOCHS, FEWEST_EPOCHS = 20, 8
 """Passes over the images after which a larger network pays, and without which none does."""
 SHORTEST, SHORTEST_EPOCHS = 6.0, 2.0
 """What a trial takes at least, in seconds and in passes over the images."""
+SHORTEST_ROUND = 1.0
+"""Seconds that a trial trains at least, however little time there is."""
 SHORTEST_BUDGET = 10.0
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -55,10 +55,14 @@ class Candidate:
     way: str
 
     @property
+    def network(self) -> str:
+        """Backbone and size, as tables show them."""
+        return self.backbone + ("" if self.image_size is None else f" at {self.image_size}")
+
+    @property
     def name(self) -> str:
         """As tables show it."""
-        size = "" if self.image_size is None else f" at {self.image_size}"
-        return f"{self.backbone}{size}, {self.way}"
+        return f"{self.network}, {self.way}"
 
     @property
     def folder(self) -> str:
@@ -72,11 +76,13 @@ class Round:
 
     Attributes:
         stage: what is chosen: "network" or "learning".
+        arms: how many candidates there are.
         keep: how many go on.
         seconds: of training, for each.
     """
 
     stage: str
+    arms: int
     keep: int
     seconds: float
 
@@ -103,7 +109,7 @@ def sensible_seconds(images: int) -> float:
     return 60.0 * round(minutes)
 
 
-def halving(stage: str, arms: int, seconds: float, shortest: float) -> list[Round]:
+def halving(stage: str, arms: int, seconds: float, shortest: float, overhead: float) -> list[Round]:
     """Return the rounds of successive halving (Jamieson and Talwalkar, arXiv 1502.07943) over so many arms.
 
     Every round has the same time, so that half as many candidates train twice as long; there are as many rounds as
@@ -113,15 +119,16 @@ def halving(stage: str, arms: int, seconds: float, shortest: float) -> list[Roun
         stage: see `Round`.
         arms: candidates at the start.
         seconds: for all trials.
-        shortest: of a trial.
+        shortest: of a trial's training.
+        overhead: seconds of a trial beside its training.
     """
     rounds = max(1, math.ceil(math.log2(max(2, arms))))
-    while rounds > 1 and seconds / rounds / arms < shortest:
+    while rounds > 1 and seconds / rounds / arms - overhead < shortest:
         rounds -= 1
     made = []
     for left in range(rounds, 0, -1):
         keep = 1 if left == 1 else max(2, math.ceil(arms / 2))
-        made.append(Round(stage, keep, seconds / rounds / arms))
+        made.append(Round(stage, arms, keep, max(SHORTEST_ROUND, seconds / rounds / arms - overhead)))
         arms = keep
     return made
 
@@ -144,6 +151,26 @@ def affordable(costs: dict[Candidate, float], images: int, seconds: float) -> li
     return sorted(possible, key=lambda candidate: (abs(possible.index(candidate) - first), costs[candidate]))
 
 
-def arms_that_fit(candidates: Sequence[Any], seconds: float, shortest: float) -> list[Any]:
-    """Return the first candidates, as many as can be given the shortest time."""
-    return list(candidates[: max(1, int(seconds / shortest))])
+def arms_that_fit(candidates: Sequence[Any], seconds: float, shortest: float, overhead: float) -> list[Any]:
+    """Return the first candidates, as many as can be given the shortest time and what a trial takes beside it."""
+    return list(candidates[: max(1, int(seconds / (shortest + overhead)))])
+
+
+def chosen(scores: Sequence[float], images: int, keep: int) -> list[int]:
+    """Return which candidates go on, the best first.
+
+    One that is likelier beforehand is passed only by more than the standard error of the difference of two shares on
+    the same images (taken as that of one share, as if half of the errors were common).
+
+    Args:
+        scores: shares of right answers, the likeliest candidate's first; negative where it could not be trained.
+        images: by which they were judged.
+        keep: how many go on.
+    """
+    left, order = list(range(len(scores))), list[int]()
+    while left and len(order) < keep:
+        most = max(scores[i] for i in left)
+        error = math.sqrt(max(0.0, most * (1 - most)) / max(1, images))
+        order.append(next(i for i in left if scores[i] >= most - error))
+        left.remove(order[-1])
+    return order

@@ -11,13 +11,13 @@ import torch
 from pretask.config.files import override
 from pretask.config.sections import RunConfig
 from pretask.data import ImageData
-from pretask.errors import PretaskError
+from pretask.data.images.containers import LabelledImages
+from pretask.data.loaders.loader import in_memory
 from pretask.fitting.plan import LARGEST, NETWORKS, TUNED_SIZES, Candidate
 from pretask.studies.plan import Variant
 from pretask.tasks import Supervised
-from pretask.tasks.foresee import foresee
+from pretask.tasks.foresee import seconds_per_image
 from pretask.training.data import unsplit_data
-from pretask.training.foresight import Expected
 
 
 class Trainings:
@@ -42,21 +42,42 @@ class Trainings:
     ) -> None:
         self.base, self.variants, self.given, self.device = base, variants, given, device
         self.raw = unsplit_data(base, LARGEST) if given is None else given
-        self._sized: dict[int, ImageData] = {}
+        self._sized: dict[int | None, ImageData] = {}
 
     def data(self, size: int | None) -> ImageData:
-        """Return the data at a size, unsplit: read as a training of its own reads it."""
-        if size is None:
-            return self.raw
-        if self.given is not None:
-            return replace(self.given, image_size=(size, size))
+        """Return the data at a size (None for the images' own), unsplit and decoded; one size is kept at a time."""
         if size not in self._sized:
-            self._sized[size] = unsplit_data(override(self.base, image_size=size))
+            data = self.raw
+            if size is not None:
+                data = unsplit_data(override(self.base, image_size=size)) if self.given is None else self.raw
+                data = replace(data, image_size=(size, size))
+            self._sized = {size: self._decoded(data)}
         return self._sized[size]
+
+    def _decoded(self, data: ImageData) -> ImageData:
+        """Return data whose images are decoded once for all trainings, as far as they may be in memory."""
+        asked = self.base.data
+        if asked.loader == "streaming":
+            return data
+        augment = data.augment if asked.augment == "auto" else asked.augment
+
+        def decoded(split: LabelledImages) -> LabelledImages:
+            return in_memory(split, data.image_size, self.device, augment)
+
+        return replace(
+            data,
+            train=decoded(data.train),
+            validation=None if data.validation is None else decoded(data.validation),
+            test=None if data.test is None else decoded(data.test),
+        )
 
     def splits(self, size: int | None) -> ImageData:
         """Return the data at a size, split as the configuration has it."""
-        return Supervised.read(self.base, self.data(size)).data
+        return self.split(self.data(size))
+
+    def split(self, data: ImageData) -> ImageData:
+        """Split data as the configuration has it."""
+        return Supervised.read(self.base, data).data
 
     def networks(self) -> list[Candidate]:
         """Return the networks and sizes that could be tried, with the first way of learning."""
@@ -79,11 +100,22 @@ class Trainings:
             config = override(config, backbone=candidate.backbone)
         return override(config, **more)
 
-    def expected(self, candidate: Candidate) -> Expected | None:
-        """Return what a training of a candidate takes; None where it does not fit into memory."""
-        task = Supervised.read(self.config(candidate), self.data(candidate.image_size))
+    def image_seconds(self, candidate: Candidate) -> float:
+        """Return about what an image costs in a training of a candidate, in seconds, measured on noise."""
+        task = self._on_noise(candidate)
+        return seconds_per_image(task, task.build())
+
+    def passes(self, candidate: Candidate) -> float:
+        """Return what an image costs a candidate, in forward and backward passes of its network."""
+        task = self._on_noise(candidate)
+        return task.passes(task.build())
+
+    def _on_noise(self, candidate: Candidate) -> Supervised:
+        """Return the training of a candidate, its settings decided without reading an image."""
+        size = self.raw.image_size if candidate.image_size is None else (candidate.image_size,) * 2
+        grey = (0.5,) * self.raw.channels
+        task = Supervised.read(
+            self.config(candidate), replace(self.raw, image_size=size, mean=grey, std=grey)
+        )
         task.decide(self.device)
-        try:
-            return foresee(task, task.build())
-        except PretaskError:
-            return None
+        return task

@@ -36,7 +36,7 @@ def write_fit_report(path: Path, found: Mapping[str, Any]) -> Path:
         data=found["data"],
         final={
             "winner": found["winner"],
-            "steps": found["final"]["steps"],
+            "epochs": found["final"]["epochs"],
             "time for everything": duration(found["plan"]["seconds"]),
             "time used": duration(found["seconds"]),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,11 +20,14 @@ from pretask.training.display import in_bytes
 from pretask.training.foresight import Expected, Foresight, foresee_memory, foresee_seconds
 from pretask.training.optim import training_length
 
+SMALL_BATCH = 32
 FORWARD_SHARE = 3
 """A forward and backward pass is about so many forward passes."""
 
 
-def foresee(task: Task[Any, Any, Any], trainee: Trainee, pieces_open: bool = True) -> Expected | None:
+def foresee(
+    task: Task[Any, Any, Any], trainee: Trainee, pieces_open: bool = True, timed: bool = True
+) -> Expected | None:
     """Measure what a step takes; where it is more than there is, cut the batch into pieces.
 
     Every process must ask: a step may exchange features.
@@ -32,22 +36,19 @@ def foresee(task: Task[Any, Any, Any], trainee: Trainee, pieces_open: bool = Tru
         task: nothing of it is open; `accumulate` of its configuration may change.
         trainee: what it trains.
         pieces_open: whether `accumulate` may be chosen here.
+        timed: whether to measure the time as well.
 
     Returns:
-        what the training will take; None where the kind is not `measured`.
+        what the training will take; None where the kind is not `measured`, or the time was not.
 
     Raises:
         PretaskError: too little memory, and the batch cannot be cut.
     """
     if not task.measured:
         return None
-
-    def step(model: Trainee, rows: int) -> None:
-        _step(task, model, rows)
-
     rows = min(task.images_per_step(trainee), len(task.images.train))
     optim = task.config.optim
-    here = foresee_memory(trainee, step, optim.optimizer, task.device)
+    here = foresee_memory(trainee, partial(_step, task), optim.optimizer, task.device)
     found = found_by_first(lambda: here)
     pieces = optim.accumulate
     if rows / pieces > found.most_rows:
@@ -56,19 +57,27 @@ def foresee(task: Task[Any, Any, Any], trainee: Trainee, pieces_open: bool = Tru
         pieces = _pieces(trainee, rows, found, needs, pieces_open)
         task.decided += (Decision("accumulate", pieces, needs),)
         task.config = override(task.config, accumulate=pieces)
+    if not timed:
+        return None
     piece = rows // pieces
-    piece_seconds = foresee_seconds(trainee, step, piece, task.device)
+    piece_seconds = foresee_seconds(trainee, partial(_step, task), piece, task.device)
     epochs, steps = training_length(optim, max(1, len(task.images.train) // rows))
     judged = 0 if task.images.validation is None else len(task.images.validation) * epochs
     judging = judged * trainee.image_views / (FORWARD_SHARE * piece)
     limit = task.config.session.max_seconds or math.inf
     return Expected(
-        step_seconds=piece_seconds * pieces,
-        rows=rows,
         seconds=min(limit, piece_seconds * (steps * pieces + judging)),
         memory=found.memory(piece),
         free=found.free,
     )
+
+
+def seconds_per_image(task: Task[Any, Any, Any], trainee: Trainee) -> float:
+    """Return about what an image costs in training, in seconds; on a CPU a small batch says it."""
+    rows = min(task.images_per_step(trainee), len(task.images.train))
+    if task.device.type == "cpu":
+        rows = min(rows, SMALL_BATCH)
+    return foresee_seconds(trainee, partial(_step, task), rows, task.device) / rows
 
 
 def _pieces(trainee: Trainee, rows: int, found: Foresight, needs: str, pieces_open: bool) -> int:

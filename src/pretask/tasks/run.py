@@ -13,6 +13,7 @@ from rich.console import Console
 from pretask.config.files import C
 from pretask.config.sections import OptimConfig, SessionConfig
 from pretask.data.loaders.loader import Loader
+from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
 from pretask.tasks.foresee import foresee
@@ -43,6 +44,7 @@ def run_task(
         report: whether to write one.
     """
     accelerator = join_processes(config.session)
+    watched = found_by_first(lambda: console is not None)
     console = console if accelerator.is_main_process else None
     task = kind.read(fix_version(config) if data is None else config, data)
     session = task.config.session
@@ -58,7 +60,7 @@ def run_task(
         return _with_folder(task, folder, folder.read_results())
 
     trainee = task.build()
-    expected = foresee(task, trainee, pieces_open=asked.optim.accumulate is None)
+    expected = foresee(task, trainee, pieces_open=asked.optim.accumulate is None, timed=watched)
     config = task.config
     validate = task.validation(console)
     with closing(task.loader(trainee, accelerator.process_index, accelerator.num_processes)) as loader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,7 @@ from pretask.config.files import to_flat
 from pretask.config.sections import Kind, MethodConfig, RunConfig
 from pretask.data import ImageData
 from pretask.data.loaders.augmentation import get_augmentation
+from pretask.data.loaders.loader import in_memory
 from pretask.errors import PretaskError
 from pretask.evaluation.accuracy import Accuracy, evaluate_split
 from pretask.losses import LOSSES, create_loss
@@ -152,13 +154,15 @@ class Supervised(Task[RunConfig, ImageData, Method]):
         ]
         if split is None:
             return None
+        of_epochs = cache(partial(in_memory, split, self.images.image_size, self.device))
 
         def validate(method: Method) -> dict[str, dict[str, Any]]:
             name = method.inferences[0]
             classifier = method.classifier(name)
             rows, size = self._rows(classifier.num_views), self.images.image_size
+            judged = split if self.config.data.loader == "streaming" else of_epochs()
             return {
-                name: evaluate_split(classifier, split, image_size=size, batch_size=rows, **self._judging())
+                name: evaluate_split(classifier, judged, image_size=size, batch_size=rows, **self._judging())
             }
 
         return validate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -20,12 +21,16 @@ class Display:
         title: of the run.
         total: steps of the training.
         done: steps done before a resume.
+        limit: seconds after which it ends in any case.
     """
 
-    def __init__(self, console: Console | None, title: str, total: int, done: int = 0) -> None:
+    def __init__(
+        self, console: Console | None, title: str, total: int, done: int = 0, limit: float | None = None
+    ) -> None:
         self._console = console
         self._last_line = -_SECONDS_BETWEEN_LINES
         self._started, self._done_before, self._total = time.perf_counter(), done, total
+        self._limit = math.inf if limit is None else limit
         self._bar: Progress | None = None
         if console is not None and console.is_terminal:
             self._bar = Progress(
@@ -66,6 +71,7 @@ class Display:
             / max(1, record["step"] - self._done_before)
             * (self._total - record["step"])
         )
+        left = min(left, max(0.0, self._limit - record["seconds"]))
         validation = "".join(
             f"  validation {100 * metrics['top1']:.2f} % ({name})"
             for name, metrics in record.get("validation", {}).items()

@@ -23,6 +23,8 @@ STATES = {"sgd": 1, "lars": 1, "adamw": 2}
 """Values that an optimiser keeps for each weight."""
 MARGIN = 1.25
 """What libraries' work space and fragments take beside the tensors of a step, as a factor."""
+MOST_TIMED, PATIENCE = 6, 1.0
+"""Steps that are timed, and the seconds after which no further one is: other work on a machine slows some of them."""
 SHARE = 0.8
 """Of the free memory, what a training may take."""
 Step = Callable[[Any, int], None]
@@ -58,15 +60,11 @@ class Expected:
     """What a training will take.
 
     Attributes:
-        step_seconds: of one step, over `rows` images.
-        rows: labelled images of a step.
         seconds: of all steps and validations.
         memory: bytes at the highest, beside the data.
         free: bytes that there are.
     """
 
-    step_seconds: float
-    rows: int
     seconds: float
     memory: float
     free: float
@@ -99,10 +97,10 @@ def foresee_memory(model: Trainee, step: Step, optimizer: str, device: torch.dev
 
 
 def foresee_seconds(model: Trainee, step: Step, rows: int, device: torch.device) -> float:
-    """Return the seconds of a forward and backward pass over so many images: the fastest of two, after a first one."""
-    taken = []
+    """Return the seconds of a forward and backward pass over so many images: the fastest of a few after a first one."""
+    taken: list[float] = []
     with _twin(model, device) as twin:
-        for _ in range(3):
+        while len(taken) < 2 or (len(taken) < MOST_TIMED and sum(taken) < PATIENCE):
             _synchronize(device)
             start = time.perf_counter()
             step(twin, rows)

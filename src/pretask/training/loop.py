@@ -88,7 +88,7 @@ def fit(
         save_snapshot(folder.checkpoints, weights, position, meter, accelerator)
 
     with (
-        Display(console, folder.path.name, total, position.step) as display,
+        Display(console, folder.path.name, total, position.step, session.max_seconds) as display,
         stop_requests() as stop_requested,
         StepProfile(profiled, folder.path, accelerator.device) as profile,
     ):

@@ -13,7 +13,7 @@ from pretask.data.images.containers import ArrayImages, ImageStore, LabelledImag
 from pretask.data.images.decode import Header
 from pretask.data.loaders import resident as held
 from pretask.data.loaders.augmentation import draw, get_augmentation
-from pretask.data.loaders.loader import create_loader
+from pretask.data.loaders.loader import create_loader, in_memory
 from pretask.data.loaders.schedule import generator
 from pretask.errors import PretaskError
 
@@ -202,3 +202,35 @@ def test_a_gpu_gives_the_same_bits(augment):
     for a, b in zip(here.epoch(1), there.epoch(1), strict=True):
         assert torch.equal(a.images, b.images.cpu())
         assert torch.equal(a.labels, b.labels.cpu())
+
+
+class Noise(Sizes):
+    """Images of many sizes with content."""
+
+    def read(self, i, at_least=None):
+        self.reads += 1
+        source = torch.Generator().manual_seed(i)
+        return torch.randint(256, self.shapes[i], dtype=torch.uint8, generator=source)
+
+
+@pytest.mark.parametrize(
+    ("side", "augment", "once"),
+    [(24, "crop-flip", True), (24, "resized-crop-flip", False), (80, "resized-crop-flip", True)],
+)
+def test_a_split_decoded_once_gives_the_batches_of_its_originals(side: int, augment: str, once: bool) -> None:
+    source = Noise([(3, 90 + 7 * i, 150 - 9 * i) for i in range(8)])
+    split = LabelledImages(source, torch.arange(8))
+    kept = in_memory(split, (side, side), "cpu", augment)
+    assert source.reads == (8 if once else 0)
+    assert kept.images.describe(3) == "cats/3.png"
+    for train, of_mode in ((True, augment), (False, "none")):
+        loaders = (resident(s, (side, side), 4, train, augment=of_mode) for s in (split, kept))
+        for original, again in zip(*(loader.epoch(1) for loader in loaders), strict=True):
+            assert torch.equal(original.images, again.images)
+            assert torch.equal(original.labels, again.labels)
+
+
+def test_a_split_too_large_for_memory_stays_where_it_is(monkeypatch) -> None:
+    monkeypatch.setattr("pretask.data.loaders.loader._CPU_LIMIT", 1000)
+    split = LabelledImages(Noise([(3, 90, 90)] * 4), torch.arange(4))
+    assert in_memory(split, (24, 24), "cpu") is split

@@ -9,12 +9,12 @@ import torch
 from pretask.data.images.containers import ImageStore, LabelledImages
 from pretask.data.loaders.augmentation import Augmentation, get_augmentation
 from pretask.data.loaders.batches import FILLER, Batch, Loader
-from pretask.data.loaders.resident import ResidentLoader, held_bytes, lies_ready
+from pretask.data.loaders.resident import ResidentLoader, decoded, held_bytes, lies_ready
 from pretask.data.loaders.schedule import Schedule
 from pretask.data.loaders.streaming import StreamingLoader
 from pretask.errors import PretaskError, unknown_name
 
-__all__ = ["LOADER_KINDS", "Batch", "Loader", "PairedLoader", "create_loader", "pair"]
+__all__ = ["LOADER_KINDS", "Batch", "Loader", "PairedLoader", "create_loader", "in_memory", "pair"]
 
 LOADER_KINDS = ("auto", "resident", "streaming")
 
@@ -92,6 +92,22 @@ def create_loader(
         workers=workers,
         channels_last=channels_last,
     )
+
+
+def in_memory(
+    split: LabelledImages, image_size: tuple[int, int], device: torch.device | str, augment: str = "none"
+) -> LabelledImages:
+    """Return a split that is decoded once, for loaders that are made one after the other.
+
+    It stays as it is where it would take more memory than loaders keep.
+
+    Raises:
+        PretaskError: an image cannot be read.
+    """
+    augmentation = get_augmentation(augment)
+    if held_bytes(split.images, image_size, augmentation) > _default_limit(torch.device(device)):
+        return split
+    return LabelledImages(decoded(split.images, image_size, augmentation), split.labels)
 
 
 def _choose(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pretask.data.images.containers import ArrayImages, ImageStore, LabelledImages
-from pretask.data.images.decode import enough, mixed_channels, resize_cover, zoomed
+from pretask.data.images.decode import LARGE_SIDE, enough, mixed_channels, resize_cover, zoomed
 from pretask.data.loaders import augmentation as batched
 from pretask.data.loaders.augmentation import Augmentation, randaugment
 from pretask.data.loaders.batches import FILLER, Batch, send, to_pixels
@@ -79,6 +79,24 @@ def held_bytes(images: ImageStore, image_size: tuple[int, int], augmentation: Au
 def lies_ready(images: ImageStore, image_size: tuple[int, int], device: torch.device) -> bool:
     """Say whether the images are in the device's memory already, at this size."""
     return isinstance(images, ArrayImages) and _size(images) == image_size and images.storage.device == device
+
+
+def decoded(images: ImageStore, image_size: tuple[int, int], augmentation: Augmentation) -> ImageStore:
+    """Return images in memory, so large that every loader makes the same batches of them as of the originals.
+
+    Images that lie ready are returned as they are, and so are those for which no single size serves training and
+    evaluation alike.
+
+    Raises:
+        PretaskError: an image cannot be read, or has other channels than the rest.
+    """
+    plan = _plan(images, image_size, augmentation)
+    if max(image_size) > LARGE_SIDE:
+        plan = _Plan(zoomed(image_size), "resized")
+    if plan.how == "ready" or (plan.how == "resized" and max(image_size) <= LARGE_SIDE):
+        return images
+    pixels = _load(images, plan, image_size, torch.device("cpu"))
+    return ArrayImages(pixels, names=[images.describe(i) for i in range(len(images))])
 
 
 def _plan(images: ImageStore, image_size: tuple[int, int], augmentation: Augmentation) -> _Plan:
