@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import copy
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from command_line import picture_folder
+from forked import Forked
 from pretask import MethodParts, create_backbone, create_method, create_pretexts
+from pretask.cli.main import main
 from pretask.methods import METHODS, Method
 from pretask.training.device import free_memory
 from pretask.training.foresight import Foresight, _peak, foresee_memory, foresee_seconds
@@ -79,3 +84,23 @@ def test_a_limit_of_address_space_counts(tmp_path) -> None:
     assert 0 < int(done.stdout) < 8 * 2**30
     assert free_memory(CPU) > 0
     assert resource is not None
+
+
+def _limited(command: list[str]) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_DATA, (4 * 2**30, 4 * 2**30))
+    main(command)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of a process's memory")
+def test_photos_of_224_pixels_are_trained_on_within_4_gb(tmp_path: Path) -> None:
+    photos = picture_folder(tmp_path / "photos", count=50, size=(224, 224))
+    command = [
+        "train", "--data", str(photos), "--method", "sla", "--backbone", "resnet20", "--image-size", "224",
+        "--batch-size", "64", "--steps", "1", "--lr", "0.1", "--device", "cpu", "--precision", "fp32",
+        "--selection", "last", "--runs", str(tmp_path / "runs"), "--name", "run",
+    ]  # fmt: skip
+    out, errors = Forked(tmp_path / "said", _limited, command).communicate(300)
+    assert "decided   accumulate" in out, errors  # 256 views at once would not fit
+    assert (tmp_path / "runs/run/results.json").is_file(), errors
