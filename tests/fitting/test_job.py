@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from command_line import picture_folder, results_of
+from forked import Forked
 from pretask import fit, predict
+from pretask.cli.main import main
 from pretask.config.files import from_flat
 from pretask.errors import PretaskError
 from pretask.io.documents import read_json_object
@@ -23,7 +23,16 @@ def small(folder: Path, **more) -> dict:
     return from_flat({"runs": str(folder), "device": "cpu", "threads": 1, "backbone": "resnet8", **more})
 
 
-def test_a_job_makes_a_model_and_a_report(tmp_path: Path) -> None:
+def short_trials(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("pretask.fitting.plan.SHORTEST", 0.3)
+    patch.setattr("pretask.fitting.plan.LEAST_EPOCHS", 1)
+    patch.setattr("pretask.fitting.plan.GOOD_EPOCHS", 2)
+    patch.setattr("pretask.fitting.job._SET_UP_SECONDS", 0.1)
+    patch.setattr("pretask.fitting.job._END_SECONDS", 1.0)
+
+
+def test_a_job_makes_a_model_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short_trials(monkeypatch)
     found = fit("digits", 12, config=small(tmp_path), methods=("baseline", "sla-fast"))
     folder = Path(found["folder"])
     limit = found["final"]["seconds"]
@@ -32,6 +41,7 @@ def test_a_job_makes_a_model_and_a_report(tmp_path: Path) -> None:
     assert found["test"]["low"] < found["test"]["top1"] < found["test"]["high"]
     page = (folder / "fit.html").read_text()
     assert "Race" in page
+    assert "of plain training)" in page
     assert found["worth"]["words"] in page.replace("&#39;", "'")
     assert {entry["name"] for entry in found["test"]["worst"]} or found["test"]["top1"] == 1
     assert predict(folder, [tmp_path / "x.png"] if (tmp_path / "x.png").exists() else [_digit(tmp_path)])
@@ -70,29 +80,49 @@ def test_very_few_images_and_very_many_classes_end_well(tmp_path: Path, classes:
     assert ("top1" in found["test"]) == (count > 1)
 
 
-@pytest.mark.slow
+def _quick(command: list[str]) -> None:
+    """Run a command that races in trials of a fraction of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        short_trials(patch)
+        main(command)
+
+
 @pytest.mark.parametrize("phase", ["plan", "round0", "final"])
 def test_a_job_that_is_killed_loses_no_phase(tmp_path: Path, phase: str) -> None:
     """Killed as soon as a phase is on disk; what follows is that of a job that goes on."""
     photos = picture_folder(tmp_path / "photos", count=12, size=(24, 24))
     command = [
-        sys.executable, "-m", "pretask", "fit", str(photos), "--time", "12s", "--runs", str(tmp_path / "runs"),
+        "fit", str(photos), "--time", "10s", "--runs", str(tmp_path / "runs"),
         "--backbone", "resnet8", "--threads", "1", "--device", "cpu", "--methods", "baseline", "sla-fast",
     ]  # fmt: skip
     state = tmp_path / "runs/fit-photos/fit.json"
-    job = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    job = Forked(tmp_path / "first", _quick, command)
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and job.poll() is None:
         if state.is_file() and phase in json.loads(state.read_text()):
             break
         time.sleep(0.05)
     job.send_signal(signal.SIGKILL)
-    job.wait()
+    job.communicate(60)
     before = read_json_object(state, "")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    again = Forked(tmp_path / "second", _quick, command)
+    _, errors = again.communicate(200)
+    assert again.returncode == 0, errors
     after = read_json_object(state, "")
     for key in before:
         if key not in ("spent", "checksum", "sha256"):
             assert after[key] == before[key], key
+    assert after["plan"]["rounds"]
     assert "test" in after["trust"]
+
+
+def test_a_time_too_short_for_a_race_goes_into_one_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = fit(
+        "digits", 12, config=small(tmp_path), methods=("baseline", "sla-fast"), console=Console(width=200)
+    )
+    assert found["rounds"] == []
+    assert found["winner"].endswith(", baseline")
+    assert "not compared" in found["worth"]["words"]
+    assert "too short to compare ways of learning, which would take" in capsys.readouterr().out

@@ -7,10 +7,11 @@ import pytest
 from pretask.errors import PretaskError
 from pretask.fitting.plan import (
     Candidate,
+    Race,
     affordable,
-    arms_that_fit,
     chosen,
     halving,
+    plan_race,
     seconds_of,
     sensible_seconds,
 )
@@ -31,9 +32,9 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 
 def test_a_time_is_chosen_by_the_number_of_images() -> None:
-    assert sensible_seconds(3_000) == 300
-    assert sensible_seconds(10) == 120
-    assert sensible_seconds(10**7) == 1800
+    assert sensible_seconds(3_000) == 600
+    assert sensible_seconds(10) == 180
+    assert sensible_seconds(10**7) == 3600
 
 
 @pytest.mark.parametrize("arms", [2, 3, 4, 5, 8])
@@ -63,9 +64,6 @@ def test_the_likeliest_network_is_the_most_expensive_that_can_be_trained_long_en
     found = affordable(costs, images=1_000, seconds=60.0)
     assert [candidate.backbone for candidate in found] == ["b", "a"]  # b 60 epochs, a 600, c 6, d none
     assert [c.backbone for c in affordable(costs, images=10**7, seconds=60.0)] == ["a"]
-    assert arms_that_fit(found, 30.0, 15.0, overhead=0.0) == found
-    assert arms_that_fit(found, 30.0, 15.0, overhead=1.0) == found[:1]
-    assert arms_that_fit(found, 1.0, 15.0, overhead=0.0) == found[:1]
 
 
 def test_a_likelier_candidate_is_passed_by_more_than_the_error_of_its_images() -> None:
@@ -74,3 +72,42 @@ def test_a_likelier_candidate_is_passed_by_more_than_the_error_of_its_images() -
     assert chosen([0.75, 0.80, 0.70], images=100, keep=2) == [1, 0]
     assert chosen([0.77, 0.80, 0.70], images=10_000, keep=3) == [1, 0, 2]
     assert chosen([-1.0, 0.1], images=4, keep=1) == [1]
+
+
+NETWORKS = [Candidate(name, 48, "baseline") for name in "abc"]
+WAYS = ("baseline", "sla-fast", "lorot", "gssl")
+
+
+def spent(race: Race, overhead: float) -> float:
+    return sum(r.arms * (r.seconds + overhead) for r in race.rounds)
+
+
+@pytest.mark.parametrize("seconds", [85, 170, 300, 600, 1200, 5000])
+def test_a_race_has_few_candidates_in_long_trials(seconds: float) -> None:
+    """An epoch of a second: 8 say something, 16 are good, and there are two to compare at least."""
+    race = plan_race(NETWORKS, WAYS, epoch_seconds=1.0, seconds=seconds, overhead=2.0)
+    assert spent(race, 2.0) <= 0.4 * seconds + 1e-6
+    for of_round in race.rounds:
+        assert of_round.seconds >= (8 if of_round.arms == 2 else 16)
+    assert race.rounds[-1].keep == 1
+    assert race.ways[0] == "baseline"
+    networks = [r for r in race.rounds if r.stage == "network"]
+    assert bool(networks) == (seconds >= 300)
+
+
+def test_a_time_too_short_for_a_race_says_what_is_missing() -> None:
+    race = plan_race(NETWORKS, WAYS, epoch_seconds=10.0, seconds=300, overhead=2.0)
+    assert race.rounds == []
+    assert (race.networks, race.ways) == (NETWORKS[:1], ["baseline"])
+    enough = plan_race(NETWORKS, WAYS, epoch_seconds=10.0, seconds=300 + race.short, overhead=2.0)
+    assert [r.arms for r in enough.rounds] == [2]
+    assert enough.short == 0
+
+
+def test_where_one_thing_is_fixed_the_other_is_raced() -> None:
+    race = plan_race(NETWORKS, ("gssl",), epoch_seconds=1.0, seconds=600, overhead=2.0)
+    assert {r.stage for r in race.rounds} == {"network"}
+    race = plan_race(NETWORKS[:1], WAYS, epoch_seconds=1.0, seconds=600, overhead=2.0)
+    assert {r.stage for r in race.rounds} == {"learning"}
+    race = plan_race(NETWORKS[:1], ("gssl",), epoch_seconds=1.0, seconds=600, overhead=2.0)
+    assert (race.rounds, race.short) == ([], 0)

@@ -21,17 +21,12 @@ from pretask.fitting.judging import judge, worth
 from pretask.fitting.plan import (
     FEWEST_EPOCHS,
     LAST_SHARE,
-    NETWORK_SHARE,
     SHORTEST,
-    SHORTEST_EPOCHS,
-    SHORTEST_ROUND,
-    WAY_SHARE,
     WAYS,
     Candidate,
     affordable,
-    arms_that_fit,
     chosen,
-    halving,
+    plan_race,
     sensible_seconds,
 )
 from pretask.fitting.state import State
@@ -55,7 +50,7 @@ RACE = "race"
 _LOOK, _PLAN, _FINAL, _TRUST = "look", "plan", "final", "trust"
 _BY_TIME = ("epochs", "steps", "max_seconds", "learn_from", "test", "selection", "eval_every")
 """Settings of a training that a job makes itself."""
-_END_SECONDS = 6.0
+_END_SECONDS = 5.0
 """For reports and files, after the last training."""
 _SPARE = 1.1
 """How many times as many epochs as the time is expected to allow the last training may have."""
@@ -182,18 +177,11 @@ class Job:
             costs = self._costs(images, total)
             left = max(SHORTEST, total - self.state.spent - _END_SECONDS)
             networks = affordable(costs, images, left * LAST_SHARE)
-            # The likeliest network says what a trial takes at least.
-            shortest = max(SHORTEST, SHORTEST_EPOCHS * images * costs[networks[0]])
-            overhead = self._overhead(costs[networks[0]])
-            arms = arms_that_fit(networks, left * NETWORK_SHARE, shortest, overhead)
-            ways = arms_that_fit(list(self.variants), left * WAY_SHARE, shortest, overhead)
-            if len(ways) < 2:
-                ways = list(self.variants)[:2]
-            rounds = []
-            if self.data.validation is not None and len(arms) > 1:
-                rounds += halving("network", len(arms), left * NETWORK_SHARE, shortest, overhead)
-            if self.data.validation is not None and len(ways) > 1:
-                rounds += halving("learning", len(ways), left * WAY_SHARE, shortest, overhead)
+            cost = costs[networks[0]]  # the likeliest network says what a trial takes
+            overhead = self._overhead(cost)
+            judged = self.data.validation is not None
+            ways = list(self.variants) if judged else list(self.variants)[:1]
+            race = plan_race(networks if judged else networks[:1], ways, cost * images, left, overhead)
             self.state.keep(
                 _PLAN,
                 {
@@ -202,20 +190,24 @@ class Job:
                     "costs": {c.network: cost for c, cost in costs.items()},
                     "overhead": overhead,
                     "race_ends": total - _END_SECONDS - left * LAST_SHARE,
-                    "networks": [asdict(c) for c in arms],
-                    "ways": ways,
-                    "rounds": [asdict(r) for r in rounds],
+                    "networks": [asdict(c) for c in race.networks],
+                    "ways": race.ways,
+                    "rounds": [asdict(r) for r in race.rounds],
+                    "short": race.short,
                 },
             )
         plan = self.state[_PLAN]
-        chosen = "" if self.seconds else f", chosen for {plan['images']:,} images (--time changes it)"
-        self._say("time", f"{in_minutes(plan['seconds'])}{chosen}")
+        by_images = "" if self.seconds else f", chosen for {plan['images']:,} images (--time changes it)"
+        self._say("time", f"{in_minutes(plan['seconds'])}{by_images}")
         names = ", ".join(Candidate(**c).network for c in plan["networks"])
         if plan["rounds"]:
             self._say("plan", f"networks to try: {names}; ways of learning: {', '.join(plan['ways'])}")
-        else:
-            why = "no validation images to choose by" if self.data.validation is None else "nothing to choose"
-            self._say("plan", f"{why}: {names} is trained")
+            return
+        why = "no validation images to choose by" if self.data.validation is None else "nothing to choose"
+        if plan["short"]:
+            longer = in_minutes(plan["seconds"] + plan["short"])
+            why = f"too short to compare ways of learning, which would take {longer} in all"
+        self._say("plan", f"{why}: {names}, {plan['ways'][0]} is trained")
 
     def _costs(self, images: int, total: float) -> dict[Candidate, float]:
         """Return the seconds that networks take for an image, the cheapest first, until they are too expensive."""
@@ -299,7 +291,10 @@ class Job:
         return result
 
     def _seconds_left(self, number: int, arms: int) -> float:
-        """Return how long each trial of a round may train: as planned, less where the race is late, or not at all."""
+        """Return how long each trial of a round may train: as planned, or less where the race is late.
+
+        It is 0 where it would be less than half of what was planned, which would say too little.
+        """
         plan = self.state[_PLAN]
         rounds = plan["rounds"]
         overhead: float = [
@@ -310,9 +305,7 @@ class Job:
         planned: float = rounds[number]["seconds"]
         shares = [(float(r["seconds"]) + overhead) * r["arms"] for r in rounds[number:]]
         seconds: float = left * shares[0] / sum(shares) / arms - overhead
-        if number == 0 or seconds >= min(planned, SHORTEST) / 2:
-            return max(SHORTEST_ROUND, min(planned, seconds))
-        return 0.0
+        return min(planned, seconds) if seconds >= planned / 2 else 0.0
 
     def _trial_config(self, number: int, seconds: float, candidate: Candidate) -> RunConfig:
         epochs = max(1, round(seconds / (self._cost(candidate) * len(self.data.train))))

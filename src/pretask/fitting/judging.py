@@ -22,6 +22,8 @@ from pretask.training.run_folder import RunFolder
 WORST, PAIRS, OF_EACH_PAIR, THUMBNAIL = 24, 6, 6, 96
 CONTROL = "baseline"
 FEW_TO_JUDGE = 20
+MANY_EPOCHS = 60
+"""Of plain training, below which a comparison is said to be of short trainings."""
 
 
 def judge(folder: Path, data: ImageData, pictures: ImageData, device: torch.device) -> dict[str, Any]:
@@ -99,36 +101,48 @@ def worth(
         if of_round["stage"] != "learning" or not controls or not others:
             continue
         best, control = max(others, key=lambda name: found[name]["top1"]), controls[0]
-        seconds = of_round["seconds"]
         with_it, without = (
             _right(race / found[name]["folder"], data(found[name]["image_size"]), device)
             for name in (best, control)
         )
         difference = paired_share_difference(with_it, without)
         return {
-            "words": _verdict(best, difference, seconds),
+            "words": _verdict(
+                best.partition(", ")[2],
+                difference,
+                of_round["seconds"],
+                (found[best]["epochs"], found[control]["epochs"]),
+            ),
             "best": best,
             "control": control,
             "difference": difference.mean,
             "low": difference.low,
             "high": difference.high,
             "n": difference.n,
-            "seconds": seconds,
+            "seconds": of_round["seconds"],
         }
-    return {"words": "Self-supervision was not compared with plain training in this race"}
+    return {"words": "Self-supervision was not compared with plain training"}
 
 
-def _verdict(name: str, found: Difference, seconds: float) -> str:
+def _verdict(way: str, found: Difference, seconds: float, epochs: tuple[int, int]) -> str:
+    """Return the comparison in words.
+
+    Args:
+        way: of learning, the best beside the control.
+        found: its share of right answers less the control's.
+        seconds: of each trial.
+        epochs: of the two.
+    """
     assert found.low is not None and found.high is not None
-    way = name.partition(", ")[2]
-    interval = f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-    points = f"{100 * found.mean:+.1f} points {interval} by {way}"
-    measured = f"{points} in {seconds:.0f} s each, {found.n} validation images"
+    points = f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    trials = f"trials of {seconds:.0f} s ({epochs[0]} epochs, {epochs[1]} of plain training)"
+    measured = f"{points} by {way} in {trials}, {found.n} validation images"
+    longer = "; longer trainings can differ" if epochs[1] < MANY_EPOCHS else ""
     if found.low > 0:
         return f"Self-supervision helps here: {measured}"
     if found.high < 0:
-        return f"Self-supervision does not help here: {measured}"
-    return f"Too close to say whether self-supervision helps here: {measured}"
+        return f"Self-supervision does not help here: {measured}{longer}"
+    return f"Too close to say whether self-supervision helps here: {measured}{longer}"
 
 
 def _right(run: Path, data: ImageData, device: torch.device) -> list[bool]:

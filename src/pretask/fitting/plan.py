@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pretask.errors import PretaskError
 
@@ -26,16 +25,19 @@ WAYS = ("baseline", "sla-fast", "lorot", "sla-fast:pretexts=color")
 LARGEST = 224
 """Side of images above which nothing is tried."""
 
-NETWORK_SHARE, WAY_SHARE = 0.15, 0.25
-"""Of the time for training: to choose a network, and to choose how it learns."""
-LAST_SHARE = 1 - NETWORK_SHARE - WAY_SHARE
+RACE_SHARE = 0.4
+"""Of the time for training: for the race, where one can be paid for."""
+LAST_SHARE = 1 - RACE_SHARE
 """Of the time for training: for the winner."""
-ENOUGH_EPOCHS, FEWEST_EPOCHS = 20, 8
+NETWORK_SHARE, MANY_TRIALS = 0.4, 6
+"""Of the race: to choose a network, once the race has room for so many good trials."""
+ENOUGH_EPOCHS, FEWEST_EPOCHS = 25, 8
 """Passes over the images after which a larger network pays, and without which none does."""
-SHORTEST, SHORTEST_EPOCHS = 6.0, 2.0
-"""What a trial takes at least, in seconds and in passes over the images."""
-SHORTEST_ROUND = 1.0
-"""Seconds that a trial trains at least, however little time there is."""
+GOOD_EPOCHS, LEAST_EPOCHS = 16, 8
+"""Passes over the images (plain ones: a way of learning that costs twice makes half as many) that a good trial has, and
+without which a trial says nothing of longer trainings."""
+SHORTEST = 6.0
+"""Seconds that a planned trial trains at least."""
 SHORTEST_BUDGET = 10.0
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -104,8 +106,8 @@ def seconds_of(text: str) -> float:
 
 
 def sensible_seconds(images: int) -> float:
-    """Return the time to take where none is given: 5 minutes for 3,000 images, as their square root, 2 to 30."""
-    minutes = min(30.0, max(2.0, 5 * math.sqrt(images / 3_000)))
+    """Return the time to take where none is given: 10 minutes for 3,000 images, as their square root, 3 to 60."""
+    minutes = min(60.0, max(3.0, 10 * math.sqrt(images / 3_000)))
     return 60.0 * round(minutes)
 
 
@@ -128,7 +130,7 @@ def halving(stage: str, arms: int, seconds: float, shortest: float, overhead: fl
     made = []
     for left in range(rounds, 0, -1):
         keep = 1 if left == 1 else max(2, math.ceil(arms / 2))
-        made.append(Round(stage, arms, keep, max(SHORTEST_ROUND, seconds / rounds / arms - overhead)))
+        made.append(Round(stage, arms, keep, seconds / rounds / arms - overhead))
         arms = keep
     return made
 
@@ -151,9 +153,61 @@ def affordable(costs: dict[Candidate, float], images: int, seconds: float) -> li
     return sorted(possible, key=lambda candidate: (abs(possible.index(candidate) - first), costs[candidate]))
 
 
-def arms_that_fit(candidates: Sequence[Any], seconds: float, shortest: float, overhead: float) -> list[Any]:
-    """Return the first candidates, as many as can be given the shortest time and what a trial takes beside it."""
-    return list(candidates[: max(1, int(seconds / (shortest + overhead)))])
+@dataclass(frozen=True)
+class Race:
+    """What is raced.
+
+    Attributes:
+        networks: candidates for the network, the likeliest first.
+        ways: of learning, the control first.
+        rounds: in their order; none where there is nothing to choose, or no time to.
+        short: seconds that are missing for a race, 0 where none are.
+    """
+
+    networks: list[Candidate]
+    ways: list[str]
+    rounds: list[Round]
+    short: float = 0.0
+
+
+def plan_race(
+    networks: Sequence[Candidate], ways: Sequence[str], epoch_seconds: float, seconds: float, overhead: float
+) -> Race:
+    """Return the race that the time allows: few candidates in long trials rather than many in short ones.
+
+    Short trials prefer what learns fast to what learns well, so ways of learning are not compared in less than
+    `LEAST_EPOCHS` passes over the images; the network is raced once there is room for `MANY_TRIALS` good trials.
+
+    Args:
+        networks: see `affordable`.
+        ways: of learning; the first is the control.
+        epoch_seconds: what a plain pass over the images takes with the likeliest network.
+        seconds: for all trainings.
+        overhead: seconds of a trial beside its training.
+    """
+    time = RACE_SHARE * seconds
+    least, good = (max(SHORTEST, epochs * epoch_seconds) for epochs in (LEAST_EPOCHS, GOOD_EPOCHS))
+    several = min(len(networks), len(ways)) > 1
+    if max(len(networks), len(ways)) < 2:
+        return Race(list(networks), list(ways), [])
+    if time < 2 * (least + overhead):
+        missing = 2 * (least + overhead) / RACE_SHARE - seconds
+        return Race(list(networks[:1]), list(ways[:1]), [], missing)
+    share = NETWORK_SHARE if several and time >= MANY_TRIALS * (good + overhead) else 0.0
+    if len(ways) < 2:
+        share = 1.0
+
+    def fitting(count: int, part: float) -> int:
+        return min(count, max(2, int(part * time / (good + overhead))))
+
+    arms = fitting(len(networks), share) if share else 1
+    tried = fitting(len(ways), 1 - share) if share < 1 else 1
+    rounds: list[Round] = []
+    if arms > 1:
+        rounds += halving("network", arms, share * time, good, overhead)
+    if tried > 1:
+        rounds += halving("learning", tried, (1 - share) * time, good, overhead)
+    return Race(list(networks[:arms]), list(ways[:tried]), rounds)
 
 
 def chosen(scores: Sequence[float], images: int, keep: int) -> list[int]:
