@@ -35,7 +35,7 @@ def fit(
     time
         for everything, as in 30m, 1h30m or 90s; chosen by the number of pictures where not given
     methods
-        ways of learning to try, as in `pretask compare`; baseline, sla-fast, lorot and sla-fast with colours
+        ways of learning to try, as in `pretask compare`; baseline, lorot, sla-fast and sla-fast with colours
     """
     from pretask.fitting import fit as run_job
     from pretask.fitting.plan import WAYS, seconds_of
