@@ -11,6 +11,7 @@ from pretask.methods.model_files import (
     load_encoder,
     load_part,
     no_head,
+    save_calibration,
     save_encoder,
     save_model,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "load_part",
     "no_head",
     "read_card",
+    "save_calibration",
     "save_encoder",
     "save_model",
 ]

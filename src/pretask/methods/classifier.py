@@ -31,11 +31,14 @@ class Classifier(nn.Module):
         encoder: images → features [B, D], of the plain image or of views.
         head: D → N, N·M or N·K, by `reading`.
         reading: see `Reading`.
+        temperature: by which logits are divided, so that their softmax is calibrated.
     """
 
-    def __init__(self, encoder: Encoder, head: Head, reading: Reading = "plain") -> None:
+    def __init__(
+        self, encoder: Encoder, head: Head, reading: Reading = "plain", temperature: float = 1.0
+    ) -> None:
         super().__init__()
-        self.encoder, self.head, self.reading = encoder, head, reading
+        self.encoder, self.head, self.reading, self.temperature = encoder, head, reading, temperature
 
     @property
     def backbone(self) -> Backbone:
@@ -65,6 +68,10 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, N] of images [B, C, H, W] in [0, 1]."""
+        logits = self._answer(images)
+        return logits if self.temperature == 1 else logits / self.temperature
+
+    def _answer(self, images: Tensor) -> Tensor:
         encoder, batch = self.encoder, images.shape[0]  # a length would fix the batch of an exported program
         if self.reading == "plain":
             return self._logits(encoder(images))

@@ -31,7 +31,8 @@ class ModelCard:
         method: which objective trained it.
         inference: the default way to answer; empty where there is no class head.
         inferences: for each way, the pretexts whose views are seen, the layer where features are changed
-            (or null for the end), and how the head is read.
+            (or null for the end), how the head is read, the temperature that calibrates the logits, and the doubts of
+            the validation images, see `pretask.evaluation.calibration`.
         facts: data set, seed, accuracy and the like; free, for people.
         pretrained: whether the network started from published weights: then mean and std are those of these weights,
             and a ResNet has their stem.
@@ -141,6 +142,9 @@ def _is_inference(value: Any) -> bool:
         and _all(value.get("pretexts"), _is_text)
         and (value.get("layer") is None or _is_text(value["layer"]))
         and value.get("reading") in get_args(Reading)
+        and _is_number(value.get("temperature", 1))
+        and value.get("temperature", 1) > 0
+        and _all(value.get("doubts", []), _is_number)
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -41,10 +42,23 @@ def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelC
             "pretexts": [pretext.name for pretext in encoder.pretexts],
             "layer": encoder.layer,
             "reading": classifier.reading,
+            "temperature": classifier.temperature,
         }
     content = {**asdict(card), "inferences": modes}
     write_tensors(folder / WEIGHTS, tensors)
     write_json(folder / CARD, content)
+
+
+def save_calibration(folder: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add what was found out about a saved model's probabilities to its card.
+
+    Args:
+        folder: where `save_model` has left it.
+        found: for each inference "temperature" and "doubts", see `pretask.evaluation.calibration`.
+    """
+    card = read_card(folder)
+    modes = {name: {**mode, **found.get(name, {})} for name, mode in card.inferences.items()}
+    write_json(folder / CARD, {**asdict(card), "inferences": modes})
 
 
 def load_classifier(
@@ -185,7 +199,7 @@ def _rebuild(card: ModelCard, name: str, tensors: dict[str, Tensor]) -> Classifi
     if encoder.feature_pretext is not None:
         encoder.feature_pretext.load_state_dict(_with_prefix(tensors, f"masks.{name}."))
     head = _rebuild_head(_with_prefix(tensors, f"heads.{name}."))
-    classifier = Classifier(encoder, head, mode["reading"])
+    classifier = Classifier(encoder, head, mode["reading"], float(mode.get("temperature", 1)))
     if (head.in_features, classifier.num_classes) != (encoder.backbone.num_features, len(card.class_names)):
         raise ValueError("the head is for other features or classes")
     return classifier

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from accelerate import PartialState
 from rich.console import Console
 
 from pretask.config.files import to_flat
@@ -17,14 +18,19 @@ from pretask.data import ImageData
 from pretask.data.loaders.augmentation import get_augmentation
 from pretask.data.loaders.loader import in_memory
 from pretask.errors import PretaskError
-from pretask.evaluation.accuracy import Accuracy, evaluate_split
+from pretask.evaluation.accuracy import Accuracy, all_metrics, evaluate_split
+from pretask.evaluation.calibration import doubts, fit_temperature
+from pretask.evaluation.metrics import expected_calibration_error
+from pretask.evaluation.predictions import Predictions
 from pretask.losses import LOSSES, create_loss
 from pretask.methods import (
     METHODS,
+    Classifier,
     Method,
     MethodParts,
     create_method,
     load_classifier,
+    save_calibration,
     save_model,
 )
 from pretask.options import Decision
@@ -181,12 +187,14 @@ class Supervised(Task[RunConfig, ImageData, Method]):
 
     def results(self, trainee: Method, folder: RunFolder, position: Position, epochs: int) -> dict[str, Any]:
         """Return the numbers of the selected and the last weights, for each inference."""
-        inferences = {}
+        inferences, calibration = {}, {}
         for name in trainee.inferences:
             last = trainee.classifier(name)
-            chosen = self._final(load_classifier(folder.path, name).to(self.device), last.num_views)
-            end = chosen if position.selected_epoch == epochs else self._final(last, last.num_views)
+            chosen, calibration[name] = self._final(load_classifier(folder.path, name).to(self.device))
+            end = chosen if position.selected_epoch == epochs else self._final(last)[0]
             inferences[name] = {"selected": chosen, "last": end}
+        if PartialState().is_main_process:
+            save_calibration(folder.path, calibration)
         selects = self.validation(None) is not None
         return {
             "pretexts": [pretext.name for pretext in trainee.pretexts],
@@ -199,14 +207,29 @@ class Supervised(Task[RunConfig, ImageData, Method]):
             "protocol": Accuracy("test").protocol,
         }
 
-    def _final(self, classifier: torch.nn.Module, num_views: int) -> dict[str, Any]:
-        """Return all numbers of a classifier on the validation and test sets."""
-        found = {}
+    def _final(self, classifier: Classifier) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Calibrate a classifier on the validation set.
+
+        Returns:
+            all its numbers on the validation and test sets, and its calibration, see `save_calibration`.
+        """
+        found, temperature, doubted = dict[str, Any](), 1.0, list[float]()
+        classifier.temperature = temperature
         for split in ("validation", "test"):
-            if getattr(self.images, split) is not None:
-                evaluator = Accuracy(split, batch_size=self._rows(num_views), **self._judging())
-                found[split] = evaluator(classifier, self.images)
-        return found
+            if getattr(self.images, split) is None:
+                continue
+            evaluator = Accuracy(split, batch_size=self._rows(classifier.num_views), **self._judging())
+            raw = evaluator.predictions(classifier, self.images)
+            if split == "validation":
+                temperature = fit_temperature(raw.logits, raw.labels)
+                doubted = doubts(raw.logits / temperature, raw.labels)
+            scaled = Predictions(raw.logits / temperature, raw.labels)
+            found[split] = {
+                **all_metrics(scaled, self.images.class_counts),
+                "ece_uncalibrated": expected_calibration_error(raw.logits, raw.labels),
+                "temperature": temperature,
+            }
+        return found, {"temperature": temperature, "doubts": doubted}
 
     def _rows(self, num_views: int) -> int:
         """Images in a forward pass of an evaluation, such that views do not multiply its memory."""
