@@ -98,7 +98,7 @@ def pictures() -> Kind:
         header = FileImages(path.parent, [path.name]).header(0)
         assert stored.header(0) == header
         assert found[0].shape == (header.channels, header.height, header.width)
-        stored.read(0, at_least=(5, 5))
+        stored.fitted(0, (5, 5))
         return found[0]
 
     return Kind("pictures", files, read, (damaged, damaged, cut_short))

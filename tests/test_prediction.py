@@ -156,13 +156,13 @@ def test_a_model_is_described_once(run, tmp_path, monkeypatch):
 
 
 def test_pictures_are_read_by_threads_and_not_far_ahead(run, tmp_path, monkeypatch):
-    path, threads, real = picture(tmp_path / "a.png"), [], FileImages.read
+    path, threads, real = picture(tmp_path / "a.png"), [], FileImages._decode
 
-    def counted(self, i, at_least=None):
+    def counted(self, i, fitting=None):
         threads.append(current_thread().name)
-        return real(self, i, at_least)
+        return real(self, i, fitting)
 
-    monkeypatch.setattr(FileImages, "read", counted)
+    monkeypatch.setattr(FileImages, "_decode", counted)
     monkeypatch.setattr(parallel, "usable_cpus", lambda: 2)
     pictures = prediction._read([path] * 1000, read_card(run))
     assert next(pictures)[0] == path
@@ -180,6 +180,22 @@ def test_folders_are_searched_as_for_training(run, tmp_path):
         Path(answer["image"]).relative_to(tmp_path).as_posix() for answer in predict(run, [tmp_path / "new"])
     ]
     assert found == ["new/a.png", "new/linked/c.png"]
+
+
+def test_what_lies_beside_the_pictures_is_counted_and_named(run, tmp_path):
+    picture(tmp_path / "new/a.png")
+    for name in ("b.jxl", "c.mp4", "d.JXL", "notes.txt"):
+        (tmp_path / "new" / name).write_bytes(b"x")
+    (tmp_path / "new/again").symlink_to(tmp_path / "new")
+    said = Console(file=io.StringIO(), width=40)
+    assert len(predict(run, [tmp_path / "new"], console=said)) == 1
+    assert said.file.getvalue().splitlines() == [
+        "left out 3 files that are no known picture: .jxl 2, .mp4 1",
+        "left out 1 link to a folder that is read elsewhere: again",
+    ]
+    (tmp_path / "new/a.png").unlink()
+    with pytest.raises(PretaskError, match=r"no picture to label \(left out 3 files .*\.jxl 2"):
+        predict(run, [tmp_path / "new"])
 
 
 def test_top_is_clamped_to_the_number_of_classes(run, tmp_path):

@@ -15,8 +15,8 @@ from torch import Tensor
 from pretask.data import FileImages
 from pretask.data.images.decode import UnreadableImageError, or_fault
 from pretask.data.parallel import map_indices
-from pretask.data.readers.folder import scan
-from pretask.errors import PretaskError
+from pretask.data.readers.folder import Tree, left_out, scan
+from pretask.errors import PretaskError, printable
 from pretask.export import load_model, local_folder
 from pretask.io.documents import one_line
 from pretask.methods import ModelCard, read_card
@@ -42,12 +42,12 @@ def predict(
 
     Args:
         run: a run folder, an export in any format, or "hf:owner/name" for one on the Hugging Face Hub.
-        images: picture files, or folders of them (searched in depth, what is hidden left out).
+        images: picture files, whatever they are called, or folders of them, searched in depth as for training.
         inference: a way to answer; None is the model's default.
         top: how many classes to name, clamped to the number of classes.
         skip_bad: leave out pictures that cannot be read.
         device: "auto", "cpu" or "cuda".
-        console: where pictures left out are counted and named; nothing is printed without one.
+        console: where what is left out is counted and named; nothing is printed without one.
 
     Returns:
         for each picture {"image", "label", "probability", "top": [{"label", "probability"}, …]}, in order.
@@ -62,7 +62,9 @@ def predict(
     folder = local_folder(run)
     card = read_card(folder)
     classifier = load_model(folder, inference, card).to(where)
-    paths = _picture_files(images)
+    paths, notes = _picture_files(images)
+    for note in notes:
+        _say(console, note)
     answers, bad = [], []
     with closing(_read(paths, card)) as pictures:
         while batch := list(islice(pictures, _BATCH)):
@@ -88,34 +90,43 @@ def _report_left_out(bad: Sequence[UnreadableImageError], total: int, console: C
         raise PretaskError(
             f"none of {total} pictures can be read, the first is {bad[0].what} ({bad[0].reason})"
         )
-    if bad and console is not None:
+    if bad:
         names = ", ".join(fault.what for fault in bad)
-        console.print(
-            f"left out {len(bad)} of {total} pictures, which cannot be read: {names}",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+        _say(console, f"left out {len(bad)} of {total} pictures, which cannot be read: {names}")
 
 
-def _picture_files(given: Sequence[Path | str]) -> list[Path]:
+def _say(console: Console | None, line: str) -> None:
+    if console is not None:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def _picture_files(given: Sequence[Path | str]) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the files, and what is to be said of those that folders hold besides."""
     paths: list[Path] = []
+    trees: list[Tree] = []
     for item in map(Path, given):
         if item.is_dir():
-            paths += _pictures_in(item)
+            trees.append(_scanned(item))
+            found = trees[-1].classes
+            paths += sorted(item / place / name for place, names in found.items() for name in names)
         elif item.is_file():
             paths.append(item)
         else:
             raise PretaskError(f"no picture or folder {item}: give picture files or folders of them")
+    notes = left_out(trees)
     if not paths:
-        raise PretaskError("there is no picture to label: give picture files, or folders that hold some")
-    return paths
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise PretaskError(
+            f"there is no picture to label{why}: give picture files, or folders that hold some"
+        )
+    return paths, notes
 
 
-def _pictures_in(folder: Path) -> list[Path]:
+def _scanned(folder: Path) -> Tree:
     try:
-        found = scan(folder).classes
+        return scan(folder)
     except OSError as fault:
         raise PretaskError(f"cannot read {folder} ({one_line(fault)}): check its permissions") from fault
-    return sorted(folder / place / name for place, names in found.items() for name in names)
 
 
 def _read(paths: Sequence[Path], card: ModelCard) -> Generator[tuple[Path, Tensor | UnreadableImageError]]:

@@ -213,7 +213,7 @@ def test_a_folder_without_classes_is_enough(pretask: CommandLine, tmp_path: Path
         picture(tmp_path / "scans" / ("" if number % 2 else "more") / f"{number}.png", (16, 16), seed=number)
     command = {**SMALL, "data": tmp_path / "scans", "runs": tmp_path, "batch_size": 8, "name": "run"}
     out = pretask.well("pretrain", *flags(command))
-    assert "scans: 20 train, 0 validation, 0 test images, 1 classes" in out
+    assert "scans: 20 images (20 train, 0 validation, 0 test), 1 classes" in out
     assert "neighbours" not in out and "effective rank" in out
     pretask("train", "--data", tmp_path / "scans", "--runs", tmp_path).fault("images lie directly in")
     pretask("evaluate", tmp_path / "run", "--protocol", "knn").fault("scans has no classes", "--data")

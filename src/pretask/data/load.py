@@ -49,8 +49,7 @@ def load_data(
             stay in files are then all decoded once, which takes a while for a large set.
         root: where named data sets are kept, each in a folder of its name.
         download: whether a named data set may be downloaded.
-        memory_limit: a set of equally sized images is kept decoded in memory up to this many bytes; JPEGs no larger
-            than `image_size` needs.
+        memory_limit: a set of equally sized images is kept decoded in memory up to this many bytes.
         largest: side that is not exceeded where `image_size` is left open, at least 16.
         labelled: False takes a folder without class folders too, whose images then are all of one class.
 

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
 
 import torch
@@ -20,7 +19,7 @@ from pretask.data.images.containers import (
     RawData,
     check_has_images,
 )
-from pretask.data.images.decode import Header, UnreadableImageError, enough, or_fault
+from pretask.data.images.decode import Header, UnreadableImageError, or_fault
 from pretask.data.loaders.augmentation import recommended_augment
 from pretask.data.parallel import map_indices
 from pretask.errors import PretaskError
@@ -100,8 +99,7 @@ def _examine(
 ) -> tuple[Splits, Survey, tuple[str, ...]]:
     if all_in_memory(splits):
         return splits, survey_arrays(splits), ()
-    at_least, largest = (None, wish.largest) if wish.size is None else (enough(wish.size), None)
-    decoded = decode_into_memory(splits, memory_limit, at_least, largest)
+    decoded = decode_into_memory(splits, memory_limit, wish.largest if wish.size is None else None)
     if decoded is not None:
         kept, skipped = without_bad(*decoded, skip_bad)
         return kept, survey_arrays(decoded[0]), skipped
@@ -111,9 +109,9 @@ def _examine(
         return splits, Survey(Counter(), Counter()), ()
     survey, bad = survey_headers(splits)
     if len(survey.sizes) == 1:  # with what is decided of them, they may be alike and small after all
-        size, channels, decisions = decide(survey, wish)
+        _, channels, decisions = decide(survey, wish)
         alike = _converted(splits, channels)
-        decoded = decode_into_memory(alike, memory_limit, enough(size)) if decisions else None
+        decoded = decode_into_memory(alike, memory_limit) if decisions else None
         if decoded is not None:
             kept, skipped = without_bad(*decoded, skip_bad)
             return kept, survey, skipped
@@ -173,13 +171,11 @@ def survey_headers(splits: Mapping[str, LabelledImages]) -> tuple[Survey, Bad]:
 
 
 def find_undecodable(splits: Mapping[str, LabelledImages], bad: Bad) -> None:
-    """Decode every image not yet in `bad`, as small as its format allows, and add those that fail."""
+    """Decode every image not yet in `bad`, and add those that fail."""
     for name, split in splits.items():
         faults = bad.setdefault(name, {})
         rest = [i for i in range(len(split)) if i not in faults]
-        results = map_indices(
-            or_fault(partial(split.images.read, at_least=(1, 1))), rest, f"checking {name} images"
-        )
+        results = map_indices(or_fault(split.images.read), rest, f"checking {name} images")
         for i, found in zip(rest, results, strict=True):
             if isinstance(found, UnreadableImageError):
                 faults[i] = found
@@ -283,15 +279,14 @@ def physical_memory() -> int:
 def decode_into_memory(
     splits: Mapping[str, LabelledImages],
     limit: int,
-    at_least: tuple[int, int] | None,
     largest: int | None = None,
 ) -> tuple[dict[str, LabelledImages], Bad] | None:
     """Return the splits as `ArrayImages`, and which of their images are unreadable (left as noise).
 
-    Images are decoded to the (height, width) that is enough, as they are wherever they are read. Returns None where
-    they would take more than `limit` bytes together, differ in shape, or have a side above `largest`.
+    Returns None where they would take more than `limit` bytes together, differ in shape, or have a side above
+    `largest`.
     """
-    shape = _first_shape([split.images for split in splits.values()], at_least)
+    shape = _first_shape([split.images for split in splits.values()])
     total = sum(len(split) for split in splits.values())
     if shape is None or total * shape.numel() > limit or (largest and max(shape[1:]) > largest):
         return None
@@ -299,18 +294,18 @@ def decode_into_memory(
     bad: Bad = {}
     for name, split in splits.items():
         bad[name] = {}
-        images = _decode_store(split.images, shape, at_least, f"decoding {name} images", bad[name])
+        images = _decode_store(split.images, shape, f"decoding {name} images", bad[name])
         if images is None:
             return None
         decoded[name] = LabelledImages(images, split.labels)
     return decoded, bad
 
 
-def _first_shape(stores: list[ImageStore], at_least: tuple[int, int] | None) -> torch.Size | None:
+def _first_shape(stores: list[ImageStore]) -> torch.Size | None:
     for store in stores:
         for i in range(len(store)):
             try:
-                return store.read(i, at_least).shape
+                return store.read(i).shape
             except UnreadableImageError:
                 continue
     return None
@@ -319,7 +314,6 @@ def _first_shape(stores: list[ImageStore], at_least: tuple[int, int] | None) -> 
 def _decode_store(
     store: ImageStore,
     shape: torch.Size,
-    at_least: tuple[int, int] | None,
     what: str,
     bad: dict[int, UnreadableImageError],
 ) -> ArrayImages | None:
@@ -328,7 +322,7 @@ def _decode_store(
 
     def decode_one(i: int) -> bool:
         try:
-            image = store.read(i, at_least)
+            image = store.read(i)
         except UnreadableImageError as fault:
             bad[i] = fault
             return True

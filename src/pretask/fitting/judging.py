@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pretask.data import ImageData
-from pretask.data.images.decode import fit as fit_image
+from pretask.data.fitting import fit as fit_image
 from pretask.evaluation.accuracy import Accuracy
 from pretask.evaluation.metrics import confused_pairs, confusion
 from pretask.methods import load_classifier
@@ -57,7 +57,7 @@ def judge(folder: Path, data: ImageData, pictures: ImageData, device: torch.devi
             "truth": data.class_names[int(predictions.labels[i])],
             "answer": data.class_names[int(answers[i])],
             "probability": float(best[i]),
-            "picture": _thumbnail(test.images.read(i, (THUMBNAIL, THUMBNAIL))),
+            "picture": _thumbnail(test.images.fitted(i, (THUMBNAIL, THUMBNAIL))),
         }
 
     pairs = []

@@ -107,7 +107,7 @@ def test_facts_and_summary():
         skipped=("bad.png",),
     )
     assert data.summary() == (
-        "pets: 5 train, 0 validation, 2 test images, 3 classes (1 to 3 train images each), 4x6x3; "
+        "pets: 7 images (5 train, 0 validation, 2 test), 3 classes (1 to 3 train images each), 4x6x3; "
         "1 unreadable image left out"
     )
     facts = json.loads(json.dumps(data.facts()))

@@ -48,7 +48,7 @@ class Sizes(ImageStore):
     def __len__(self):
         return len(self.shapes)
 
-    def read(self, i, at_least=None):
+    def read(self, i):
         self.reads += 1
         return torch.full(self.shapes[i], i, dtype=torch.uint8)
 

@@ -131,7 +131,7 @@ class Deadly(ImageStore):
     def __len__(self):
         return 4
 
-    def read(self, i, at_least=None):
+    def read(self, i):
         os._exit(1)
 
     def describe(self, i):
@@ -156,7 +156,7 @@ def test_a_dead_worker_is_told_in_one_line():
 class Odd(Deadly):
     channels = None
 
-    def read(self, i, at_least=None):
+    def read(self, i):
         return torch.zeros(1 if i == 2 else 3, 32, 32, dtype=torch.uint8)
 
 

@@ -138,6 +138,14 @@ def test_photos_of_other_formats_are_read(tmp_path, kind):
     assert (len(data.train), data.image_size, data.notes) == (4, (40, 32), ())
 
 
+def test_a_second_link_to_a_class_folder_is_said(tmp_path):
+    pets(tmp_path)
+    (tmp_path / "pup").symlink_to(tmp_path / "dog")
+    data = read_folder(tmp_path)
+    assert data.class_names == ("cat", "dog")
+    assert data.notes == ("left out 1 link to a folder that is read elsewhere: pup",)
+
+
 def test_links_to_class_folders_are_followed_and_loops_are_not(tmp_path):
     pets(tmp_path / "store")
     (tmp_path / "set").mkdir()

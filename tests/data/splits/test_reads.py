@@ -26,13 +26,13 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def reads(monkeypatch):
     """The images that are decoded from here on, by their paths."""
-    found, real = [], FileImages.read
+    found, real = [], FileImages._decode
 
-    def counted(self, i, at_least=None):
+    def counted(self, i, fitting=None):
         found.append(self.paths[i])
-        return real(self, i, at_least)
+        return real(self, i, fitting)
 
-    monkeypatch.setattr(FileImages, "read", counted)
+    monkeypatch.setattr(FileImages, "_decode", counted)
     return found
 
 

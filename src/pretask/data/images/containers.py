@@ -170,9 +170,8 @@ class ImageData:
         count = len(self.skipped)
         skipped = f"; {count:,} unreadable image{'s' * (count > 1)} left out" if count else ""
         return (
-            f"{self.name}: {train:,} train, {validation:,} validation, {test:,} test images, "
-            f"{self.num_classes} classes "
-            f"({each} train images each), "
+            f"{self.name}: {train + validation + test:,} images ({train:,} train, {validation:,} validation, "
+            f"{test:,} test), {self.num_classes} classes ({each} train images each), "
             f"{height}x{width}x{self.channels}{skipped}"
         )
 

@@ -1,4 +1,4 @@
-"""Pictures to uint8 pixels: decoded, upright, on white, fitted to a size."""
+"""Pictures to uint8 pixels: decoded, upright, on white, of 8 bits, and fitted to a size."""
 
 from __future__ import annotations
 
@@ -16,60 +16,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
-from torch.nn import functional as F
 
+from pretask.data.fitting import Fitting
 from pretask.errors import PretaskError
 from pretask.io.files import check_regular
-
-LARGE_SIDE = 64
-ZOOM = 256 / 224
-
-
-def resize_cover(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize uint8 [C, h, w] until it just covers `size`, keeping its shape; then cut out the centre."""
-    height, width = image.shape[-2:]
-    if (height, width) == size:
-        return image
-    if size[0] * width >= size[1] * height:
-        target = (size[0], size[0] * width // height)
-    else:
-        target = (size[1] * height // width, size[1])
-    # As torchvision resizes, whose import takes as long as two thirds of torch's.
-    resized = F.interpolate(image[None], target, mode="bilinear", antialias=True)[0]
-    return _centre(resized, size)
-
-
-def _centre(image: Tensor, size: tuple[int, int]) -> Tensor:
-    top, left = (round((have - want) / 2) for have, want in zip(image.shape[-2:], size, strict=True))
-    return image[..., top : top + size[0], left : left + size[1]]
-
-
-def zoomed(size: tuple[int, int]) -> tuple[int, int]:
-    """Return `size` × 256/224: what a photo is resized to before its centre, or a part of it, is cut out."""
-    return round(size[0] * ZOOM), round(size[1] * ZOOM)
-
-
-def enough(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (height, width) from which an image can be brought to `size` as well as from any larger one.
-
-    Twice of what it is resized to: from there on antialiased resizing hides how the image was reduced before.
-    """
-    height, width = size if max(size) <= LARGE_SIDE else zoomed(size)
-    return 2 * height, 2 * width
-
-
-def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring uint8 [C, h, w] to `size` the way images are evaluated.
-
-    An image that has this size is left alone. Others are resized and their centre is cut out; above 64
-    pixels they are resized to 256/224 of the size, so that the centre crop leaves out an eighth, which is
-    how ImageNet networks are evaluated.
-    """
-    if tuple(image.shape[-2:]) == size:
-        return image
-    if max(size) <= LARGE_SIDE:
-        return resize_cover(image, size)
-    return _centre(resize_cover(image, zoomed(size)), size)
 
 
 def mixed_channels(what: str, given: int, expected: int) -> PretaskError:
@@ -88,7 +38,8 @@ FORMATS = (*_BUILT_IN, "HEIF") if _HEIF else _BUILT_IN
 """What this installation reads, whatever a file is called. Others are not tried: for some, Pillow would start other
 programs."""
 IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+    + (".ppm", ".pgm", ".pbm", ".pnm")
     + (".avif",) * _AVIF
     + _HEIF_SUFFIXES * _HEIF
 )
@@ -104,9 +55,10 @@ MAX_PIXELS = 2 * 89_478_485
 """Of an image, where Pillow too refuses by default: a small file can announce an image that fills the memory."""
 
 _GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"))
+_DEPTHS = 8, 12, 16
 _ONE, _8_BITS, _16_BITS = 1, 255, 65535  # the brightest value that a floating-point pixel may mean
 _TURNED_BY_EXIF = frozenset((5, 6, 7, 8))  # orientations that swap height and width
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 _DECODE_FAULTS = (
     OSError,
     SyntaxError,  # what Pillow raises for a broken PNG chunk
@@ -191,7 +143,7 @@ def read_header(source: Path | bytes, what: str) -> Header:
         if isinstance(source, Path):
             _check_file(source)
         with _open(stream) as image:
-            width, height = image.size
+            width, height = _stored_size(image)
             if _orientation(image) in _TURNED_BY_EXIF:
                 width, height = height, width
             return Header(height, width, _own_channels(image))
@@ -199,31 +151,28 @@ def read_header(source: Path | bytes, what: str) -> Header:
         raise unreadable(what, fault) from fault
 
 
-def decode(
-    encoded: bytes, channels: int | None, what: str, at_least: tuple[int, int] | None = None
-) -> Tensor:
+def decode(encoded: bytes, channels: int | None, what: str, fitting: Fitting | None = None) -> Tensor:
     """Decode one image file.
 
     Args:
         encoded: a file's content, in one of `FORMATS`.
         channels: 1, 3, or None for the image's own (grey modes 1, everything else 3).
         what: how the image is called in an error.
-        at_least: (height, width) that is enough: a JPEG is decoded at a half, a quarter or an eighth of its size
-            where neither side falls below it, which is several times faster. None for the full size.
+        fitting: how it is brought to a size; None leaves it at its own.
 
     Returns:
-        uint8 tensor [C, H, W], turned upright as its EXIF data say, laid on white where it is transparent. Of 16 bits
-        the upper 8 are kept. A TIFF's 32-bit integers are taken for 16 bits where one is above 255, and its
-        floating-point pixels for 0 … 1, 0 … 255 or 0 … 65535, whichever holds them.
+        uint8 tensor [C, H, W]: the first frame, turned upright as its EXIF data say, laid on white where it is
+        transparent. Grey integers deeper than 8 bits are taken for 8, 12 or 16 bits, the least that holds the brightest
+        of the image, or for as many as that needs; of these the upper 8 are kept. Floating-point pixels are taken for
+        0 … 1, 0 … 255 or 0 … 65535, whichever holds them.
 
     Raises:
-        UnreadableImageError: the bytes are no image, end too early, or announce more than `MAX_PIXELS`.
+        UnreadableImageError: the bytes are no image, end too early, announce more than `MAX_PIXELS`, or hold values
+            below 0 or of no known range.
     """
     try:
         with _open(io.BytesIO(encoded)) as image:
-            if at_least is not None:
-                _reduce(image, at_least)
-            return _to_tensor(image, channels)
+            return _to_tensor(image, channels, fitting)
     except _DECODE_FAULTS as fault:
         raise unreadable(what, fault) from fault
 
@@ -258,23 +207,24 @@ def _open_heif(stream: Path | BinaryIO) -> Image.Image:
     return Image.open(stream, formats=("HEIF",))
 
 
-def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
+def _to_tensor(image: Image.Image, channels: int | None, fitting: Fitting | None) -> Tensor:
     wanted = channels or _own_channels(image)
     # Pillow's exif_transpose copies even an image that is upright.
     upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
     plain = _on_white(_eight_bit(upright))
     mode = "L" if wanted == 1 else "RGB"
-    pixels = np.array(plain if plain.mode == mode else plain.convert(mode))
+    shown = plain if plain.mode == mode else plain.convert(mode)
+    pixels = np.array(shown if fitting is None else fitting.picture(shown))
     channels_first = pixels[None] if wanted == 1 else pixels.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(channels_first))
 
 
-def _reduce(image: Image.Image, at_least: tuple[int, int]) -> None:
-    """Choose the smallest size at which the format can decode and that is at least (height, width), upright."""
-    if image.format == "HEIF":  # which would answer with a preview that is stored beside the pixels
-        return
-    height, width = reversed(at_least) if _orientation(image) in _TURNED_BY_EXIF else at_least
-    image.draft(None, (width, height))
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height before the image is turned upright; of a TIFF, Pillow's own are turned already."""
+    if image.format != "TIFF":
+        return image.size
+    width, height = (int(image.tag_v2[tag]) for tag in (_TIFF_WIDTH, _TIFF_HEIGHT))  # type: ignore[attr-defined]
+    return width, height
 
 
 def _orientation(image: Image.Image) -> int:
@@ -293,11 +243,21 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F":
         grey = _float_to_eight_bit(values)
-    elif image.mode == "I" and image.format not in ("PNG", "PPM") and values.max() <= _8_BITS:
-        grey = values.clip(0)
     else:
-        grey = (values.astype(np.int64) >> 8).clip(0, _8_BITS)
+        grey = values >> (_depth(image, int(values.min()), int(values.max())) - 8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey = np.where(values == clear, _8_BITS, grey)
     return Image.fromarray(grey.astype(np.uint8))
+
+
+def _depth(image: Image.Image, low: int, high: int) -> int:
+    """Return the bits that the values of an image mean, where the file has room for more than it may use."""
+    if low < 0:
+        raise ValueError(f"pixels from {low} to {high} have no known range")
+    if image.format == "PPM":  # which says its range, and is read at 16 bits
+        return 16
+    return next((bits for bits in _DEPTHS if high < 2**bits), high.bit_length())
 
 
 def _float_to_eight_bit(values: NDArray[np.float32]) -> NDArray[np.float32]:

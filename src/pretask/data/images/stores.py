@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pretask.data.images.decode import Header, decode, enough, fit, read_file, read_header
+from pretask.data.fitting import Fitting, as_evaluated
+from pretask.data.images.decode import Header, decode, read_file, read_header
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,20 +66,20 @@ class ImageStore(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
+    def read(self, i: int) -> Tensor:
         """Return image `i`, decoded: uint8 [C, H, W].
-
-        Args:
-            i: which.
-            at_least: (height, width) that is enough, see `decode`; None for the full size.
 
         Raises:
             UnreadableImageError: the image cannot be decoded; the message names it.
         """
 
+    def brought(self, i: int, fitting: Fitting) -> Tensor:
+        """Return image `i` brought to a size: uint8 [C, H, W]; raises as `read` does."""
+        return fitting.tensor(self.read(i))
+
     def fitted(self, i: int, size: tuple[int, int]) -> Tensor:
         """Return image `i` as it is evaluated and predicted: uint8 [C, H, W] of `size`; raises as `read` does."""
-        return fit(self.read(i, enough(size)), size)
+        return self.brought(i, as_evaluated(size))
 
     @abstractmethod
     def header(self, i: int) -> Header:
@@ -131,7 +132,7 @@ class ArrayImages(ImageStore):
     def __len__(self) -> int:
         return len(self.storage) if self.rows is None else len(self.rows)
 
-    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
+    def read(self, i: int) -> Tensor:
         image: Tensor = self.storage[self._row(i)]
         return image
 
@@ -179,9 +180,15 @@ class FileImages(ImageStore):
         """Return the file of image `i`."""
         return self.folder / self.paths[i]
 
-    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
+    def read(self, i: int) -> Tensor:
+        return self._decode(i)
+
+    def brought(self, i: int, fitting: Fitting) -> Tensor:
+        return self._decode(i, fitting)
+
+    def _decode(self, i: int, fitting: Fitting | None = None) -> Tensor:
         path = self.path(i)
-        return decode(read_file(path, str(path)), self.channels, str(path), at_least)
+        return decode(read_file(path, str(path)), self.channels, str(path), fitting)
 
     def header(self, i: int) -> Header:
         return read_header(self.path(i), str(self.path(i)))
@@ -237,8 +244,11 @@ class EncodedImages(ImageStore):
         """Return the bytes of image `i` as they are stored."""
         return self.items[self._row(i)]
 
-    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
-        return decode(self.encoded(i), self.channels, self.describe(i), at_least)
+    def read(self, i: int) -> Tensor:
+        return decode(self.encoded(i), self.channels, self.describe(i))
+
+    def brought(self, i: int, fitting: Fitting) -> Tensor:
+        return decode(self.encoded(i), self.channels, self.describe(i), fitting)
 
     def header(self, i: int) -> Header:
         return read_header(self.encoded(i), self.describe(i))
@@ -280,9 +290,13 @@ class JoinedImages(ImageStore):
     def __len__(self) -> int:
         return self.starts[-1] if self.chosen is None else len(self.chosen)
 
-    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Tensor:
+    def read(self, i: int) -> Tensor:
         part, row = self._place(i)
-        return part.read(row, at_least)
+        return part.read(row)
+
+    def brought(self, i: int, fitting: Fitting) -> Tensor:
+        part, row = self._place(i)
+        return part.brought(row, fitting)
 
     def header(self, i: int) -> Header:
         part, row = self._place(i)

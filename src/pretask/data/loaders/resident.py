@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pretask.data.fitting import LARGE_SIDE, as_evaluated, covering, zoomed
 from pretask.data.images.containers import ArrayImages, ImageStore, LabelledImages
-from pretask.data.images.decode import LARGE_SIDE, enough, mixed_channels, resize_cover, zoomed
+from pretask.data.images.decode import mixed_channels
 from pretask.data.loaders import augmentation as batched
 from pretask.data.loaders.augmentation import Augmentation, randaugment
 from pretask.data.loaders.batches import FILLER, Batch, send, to_pixels
@@ -65,7 +66,7 @@ def hold(
     key = (id(source), plan, str(device))
     held = _HELD.get(key)
     if held is None:
-        held = HeldPixels(source, _load(source, plan, image_size, device))
+        held = HeldPixels(source, _load(source, plan, device))
         _HELD[key] = held
     return held, None if rows is None else rows.to(device)
 
@@ -95,7 +96,7 @@ def decoded(images: ImageStore, image_size: tuple[int, int], augmentation: Augme
         plan = _Plan(zoomed(image_size), "resized")
     if plan.how == "ready" or (plan.how == "resized" and max(image_size) <= LARGE_SIDE):
         return images
-    pixels = _load(images, plan, image_size, torch.device("cpu"))
+    pixels = _load(images, plan, torch.device("cpu"))
     return ArrayImages(pixels, names=[images.describe(i) for i in range(len(images))])
 
 
@@ -112,7 +113,7 @@ def _shares(images: ArrayImages, device: torch.device) -> bool:
     return images.storage.device == device or 2 * len(images) >= len(images.storage)
 
 
-def _load(source: object, plan: _Plan, image_size: tuple[int, int], device: torch.device) -> Tensor:
+def _load(source: object, plan: _Plan, device: torch.device) -> Tensor:
     if isinstance(source, Tensor):
         return source.to(device).contiguous()
     assert isinstance(source, ImageStore)
@@ -120,11 +121,10 @@ def _load(source: object, plan: _Plan, image_size: tuple[int, int], device: torc
         return source.array.to(device)
     channels = _channels(source)
 
+    fitting = as_evaluated(plan.size) if plan.how == "fitted" else covering(plan.size)
+
     def load(i: int) -> Tensor:
-        if plan.how == "fitted":
-            image = source.fitted(i, plan.size)
-        else:
-            image = resize_cover(source.read(i, enough(image_size)), plan.size)
+        image = source.brought(i, fitting)
         if image.shape[0] != channels:
             raise mixed_channels(source.describe(i), image.shape[0], channels)
         return image

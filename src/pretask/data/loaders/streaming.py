@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pretask.data.images.containers import ImageStore, LabelledImages
-from pretask.data.images.decode import enough, mixed_channels
+from pretask.data.images.decode import mixed_channels
 from pretask.data.loaders.augmentation import (
     CROP_RATIO,
     CROP_SCALE,
@@ -225,7 +225,7 @@ class _Reader(Dataset[Tensor]):
     def _image(self, i: int) -> Tensor:
         if self.fits_first:
             return self.images.fitted(i, self.size)
-        return self.images.read(i, enough(self.size))
+        return self.images.read(i)
 
     def _stack(self, images: list[Tensor], asked: Sequence[tuple[int, int]]) -> Tensor:
         channels = self.images.channels or self.images.header(0).channels

@@ -21,6 +21,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """What folders of splits, and cells that say one, may be called, in lower case."""
+_NAMED = 10
 _LAYOUT = "put each class's images in a folder of the class's name"
 
 _ALONG = frozenset((
@@ -39,6 +40,8 @@ class Tree:
     """Folders that hold neither images nor folders, with what they do hold."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Files of each suffix that is not read, without those that go along with images, such as lists and notes."""
+    repeated: list[str] = field(default_factory=list)
+    """Links to folders that are read under another name, or that hold the link."""
 
 
 def read_folder(folder: Path) -> RawData:
@@ -67,7 +70,7 @@ def read_folder(folder: Path) -> RawData:
         )
     splits = {split: labelled_files(top, where, tree, class_names) for split, (where, tree) in trees.items()}
     return RawData(
-        folder.resolve().name, splits, class_names, notes=_notes(tree for _, tree in trees.values())
+        folder.resolve().name, splits, class_names, notes=left_out(tree for _, tree in trees.values())
     )
 
 
@@ -83,7 +86,10 @@ def labelled_files(top: Path, where: Path, tree: Tree, class_names: Iterable[str
 
 
 def scan(folder: Path) -> Tree:
-    """Find every folder that directly holds images, in sorted order; hidden ones are left out."""
+    """Find every folder that directly holds images, in sorted order.
+
+    Links to files and folders are followed; a folder is read once, whatever leads to it. What is hidden is left out.
+    """
     tree = Tree()
     try:
         _scan_into(folder, "", tree, set())
@@ -94,7 +100,8 @@ def scan(folder: Path) -> Tree:
 
 def _scan_into(folder: Path, relative: str, tree: Tree, seen: set[str]) -> None:
     real = os.path.realpath(folder)
-    if real in seen:  # a link back to a folder above
+    if real in seen:
+        tree.repeated.append(relative)
         return
     seen.add(real)
     images, others, folders = [], [], []
@@ -173,14 +180,20 @@ def _check_tree(where: Path, tree: Tree) -> None:
         )
 
 
-def _notes(trees: Iterable[Tree]) -> tuple[str, ...]:
-    """Return what is to be said of the files that are left out."""
-    left_out = sum((tree.left_out for tree in trees), Counter[str]())
-    if not left_out:
-        return ()
-    count = left_out.total()
-    files = "1 file that is no known picture" if count == 1 else f"{count:,} files that are no known picture"
-    return (f"left out {files}: {_counted(left_out)}",)
+def left_out(trees: Iterable[Tree]) -> tuple[str, ...]:
+    """Return what is to be said of the files and folders that are left out, a line for each of the two."""
+    found = list(trees)
+    files = sum((tree.left_out for tree in found), Counter[str]())
+    links = [name for tree in found for name in tree.repeated]
+    notes = []
+    if files:
+        what = "file that is no known picture" if files.total() == 1 else "files that are no known picture"
+        notes.append(f"left out {files.total():,} {what}: {_counted(files)}")
+    if links:
+        what = "link to a folder that is" if len(links) == 1 else "links to folders that are"
+        more = f" and {len(links) - _NAMED:,} more" if len(links) > _NAMED else ""
+        notes.append(f"left out {len(links):,} {what} read elsewhere: {', '.join(links[:_NAMED])}{more}")
+    return tuple(notes)
 
 
 def _counted(suffixes: Counter[str]) -> str:
@@ -248,4 +261,4 @@ def read_unlabelled(folder: Path) -> RawData:
     paths = [f"{place}/{name}" if place else name for place, names in tree.classes.items() for name in names]
     labels = torch.zeros(len(paths), dtype=torch.int64)
     train = LabelledImages(FileImages(top, paths), labels)
-    return RawData(folder.resolve().name, {"train": train}, (UNLABELLED,), notes=_notes([tree]))
+    return RawData(folder.resolve().name, {"train": train}, (UNLABELLED,), notes=left_out([tree]))
