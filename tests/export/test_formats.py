@@ -101,22 +101,14 @@ def test_the_folder_and_the_card_name_the_format(tmp_path: Path) -> None:
     assert folder == tmp_path / "owls-single-torch-export"
     text = (folder / "README.md").read_text()
     assert "model.pt2" in text and "load_classifier" not in text
-    code = text.split("```python\n")[1].split("```")[0].replace("path/of/this/folder", str(folder))
-    scope: dict = {}
-    exec(code, scope)
-    assert scope["probabilities"].shape == (1, 3)
 
 
-def test_onnx_carries_the_class_names_and_its_card_runs(tmp_path: Path) -> None:
+def test_onnx_carries_the_class_names(tmp_path: Path) -> None:
     import onnxruntime
 
     folder = export_model(untrained_run(tmp_path / "run"), tmp_path / "out", "single", "onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == ["cat", "dog", "owl"]
-    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    scope: dict = {}
-    exec(code.replace("path/of/this/folder", str(folder)), scope)
-    assert scope["logits"].shape == (1, 3)
 
 
 def test_a_model_that_answers_otherwise_is_not_written(tmp_path: Path, monkeypatch) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from command_line import snapshot, tiny, untrained_run
+from command_line import picture, snapshot, tiny, untrained_run
+from pretask import predict
 from pretask.cli.main import main
 from pretask.errors import PretaskError
 from pretask.export import export_model
@@ -140,6 +141,8 @@ def test_the_code_on_the_card_runs(tmp_path):
     folder = export_model(untrained_run(tmp_path / "run"), tmp_path / "export")
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     names: dict[str, torch.Tensor] = {}
-    exec(code.replace("path/of/this/folder", str(folder)), names)
+    photo = picture(tmp_path / "photo.jpg", (30, 20))
+    exec(code.replace("path/of/this/folder", str(folder)).replace("photo.jpg", str(photo)), names)
+    assert names["answers"] == predict(folder, [photo])
     assert names["probabilities"].shape == (1, 3)
     assert names["probabilities"].sum().item() == pytest.approx(1)

@@ -135,6 +135,7 @@ def export(
     *,
     inference: str | None = None,
     format: Literal["safetensors", "torch-export", "onnx"] = "safetensors",
+    with_preprocessing: bool = False,
     push: str | None = None,
     private: bool = False,
 ) -> None:
@@ -150,6 +151,8 @@ def export(
         the way to answer; the run's default where not given
     format
         safetensors for Python with pretask, torch-export for PyTorch alone, onnx for other programs
+    with_preprocessing
+        take a picture of any size, uint8 [H, W, 3], and prepare it inside; for torch-export and onnx
     push
         owner/name on the Hugging Face Hub to send the export to; made where there is none
     private
@@ -158,7 +161,7 @@ def export(
     from pretask.export import FORMATS, export_model
     from pretask.export import push as send
 
-    folder = export_model(run, to, inference, format)
+    folder = export_model(run, to, inference, format, with_preprocessing)
     print_lines([f"wrote {folder}: {FORMATS[format].file}, model.json, README.md"], open_console())
     if push is not None:
         print_lines([f"sent to {send(folder, push, private)}"], open_console())

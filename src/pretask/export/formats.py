@@ -11,6 +11,7 @@ from torch import nn
 
 from pretask.errors import PretaskError, unknown_name
 from pretask.export import onnx_model, program
+from pretask.export.preparation import OfImages, takes_pictures
 from pretask.export.program import example
 from pretask.io.documents import one_line
 from pretask.io.files import write_json
@@ -19,7 +20,7 @@ from pretask.methods import Classifier, ModelCard, load_classifier, read_card, s
 Write = Callable[[Path, Classifier, ModelCard], None]
 """Writes a classifier into a folder, the card's only inference; the folder is there."""
 Read = Callable[[Path, ModelCard], nn.Module]
-"""Returns what turns images in [0, 1] into logits."""
+"""Returns what turns images in [0, 1] into logits, or a picture where the card says that the graph prepares it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def load_model(folder: Path | str, inference: str | None = None, card: ModelCard
             "or export that one"
         )
     model = found.read(folder, card)
+    if takes_pictures(card):
+        model = OfImages(model)
     _check_answer(model, card, folder / found.file)
     return model
 

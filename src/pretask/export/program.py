@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from pretask.errors import PretaskError
+from pretask.export.preparation import WithPreparation, example_pictures, takes_pictures
 from pretask.io.files import check_regular, write_atomically
 from pretask.methods import Classifier, ModelCard
 
@@ -133,14 +134,19 @@ def example(card: ModelCard, count: int = 2) -> Tensor:
 
 
 def trace(classifier: Classifier, card: ModelCard) -> ExportedProgram:
-    """Return the classifier as a program of images [B, C, H, W], B of any size.
+    """Return the classifier as a program: of images [B, C, H, W], B of any size, or of a picture, as the card says.
 
     Raises:
         PretaskError: a network that cannot be traced.
     """
-    shapes = {"images": {0: Dim("batch", min=1)}}
+    model: nn.Module = classifier.eval()
+    given, names = example(card), {"images": {0: Dim("batch", min=1)}}
+    if takes_pictures(card):
+        model = WithPreparation(model, card).eval()
+        given = example_pictures(card)[0]
+        names = {"image": {0: Dim("height", min=1), 1: Dim("width", min=1)}}
     try:
-        return torch.export.export(classifier.eval(), (example(card),), dynamic_shapes=shapes)
+        return torch.export.export(model, (given,), dynamic_shapes=names)
     except Exception as fault:  # what torch raises here has no common class
         raise PretaskError(
             f"{card.backbone} with inference {card.inference} cannot be written as a program "

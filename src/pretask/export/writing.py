@@ -12,13 +12,18 @@ from huggingface_hub import ModelCard as HubCard
 from pretask.config.files import load_config
 from pretask.errors import PretaskError
 from pretask.export.formats import get_format
+from pretask.export.preparation import preparation
 from pretask.io.files import make_folder, write_atomically
 from pretask.methods import ModelCard, load_classifier, read_card
 from pretask.training.run_folder import RunFolder
 
 
 def export_model(
-    run: Path | str, to: Path | str | None = None, inference: str | None = None, format: str = "safetensors"
+    run: Path | str,
+    to: Path | str | None = None,
+    inference: str | None = None,
+    format: str = "safetensors",
+    with_preprocessing: bool = False,
 ) -> Path:
     """Write one inference of a run: the model, `model.json`, and a model card `README.md`.
 
@@ -28,6 +33,8 @@ def export_model(
             safetensors.
         inference: a way to answer; None is the run's default.
         format: a name of `FORMATS`.
+        with_preprocessing: let the graph take a picture of any size, uint8 [H, W, 3], and prepare it as `predict`
+            does; not for safetensors, which holds no graph.
 
     Returns:
         the folder.
@@ -38,6 +45,11 @@ def export_model(
         MissingExtra: the format needs a package that is not installed.
     """
     run, form = Path(run), get_format(format)
+    if with_preprocessing and format == "safetensors":
+        raise PretaskError(
+            "--with-preprocessing needs a graph to be part of, safetensors holds weights alone: type --format onnx "
+            "or torch-export"
+        )
     card = read_card(run)
     name = inference or card.inference
     classifier = load_classifier(run, name, card)
@@ -50,7 +62,8 @@ def export_model(
     _check_room(folder, form.file)
     make_folder(folder, "another folder to export to")
     results = RunFolder(run).read_results() if (run / "results.json").is_file() else {}
-    form.write(folder, classifier, replace(card, inference=name))
+    card = replace(card, inference=name, preparation=preparation(card, with_preprocessing))
+    form.write(folder, classifier, card)
     text = model_card(card, name, classifier.num_views, results, run, format)
     write_atomically(folder / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
     return folder

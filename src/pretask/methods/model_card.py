@@ -36,6 +36,7 @@ class ModelCard:
         facts: data set, seed, accuracy and the like; free, for people.
         pretrained: whether the network started from published weights: then mean and std are those of these weights,
             and a ResNet has their stem.
+        preparation: what is done to a picture before or inside the model, where an export states it.
         format: of the file; a larger number than this version's is refused.
     """
 
@@ -50,6 +51,7 @@ class ModelCard:
     inferences: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     pretrained: bool = False
+    preparation: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -104,8 +106,12 @@ def _wrong_key(content: dict[str, Any]) -> str | None:
     for key, possible in _POSSIBLE.items():
         if key not in content or not possible(content[key]):
             return key
-    if not isinstance(content.get("pretrained", False), bool):  # cards of earlier versions do not have it
-        return "pretrained"
+    for key, kind in (
+        ("pretrained", bool),
+        ("preparation", dict),
+    ):  # cards of earlier versions do not have them
+        if not isinstance(content.get(key, kind()), kind):
+            return key
     if len(content["mean"]) != content["channels"] or len(content["std"]) != content["channels"]:
         return "channels"
     if content["inferences"] and content["inference"] not in content["inferences"]:
