@@ -167,7 +167,7 @@ def _header(
         f"{accelerator.num_processes} process(es), {optim.optimizer} {optim.lr:g} {optim.schedule}"
         f"{_tuned(optim)}{task.changes}",
         _machine_line(task.config.session, asked, loader, accelerator),
-        *(f"note      {note}" for note in (*facts.notes, *task.notes(trainee))),
+        *(f"note      {note}" for note in (*facts.notes, *task.notes(trainee), loader.note) if note),
         *(f"warning   {warning}" for warning in warnings if warning),
     ]
 

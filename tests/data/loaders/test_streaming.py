@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +155,85 @@ def test_a_dead_worker_is_told_in_one_line():
     loader = stream(LabelledImages(Deadly(), torch.zeros(4, dtype=torch.int64)), workers=1, batch_size=1)
     with pytest.raises(PretaskError, match="try fewer --workers, or 0"):
         list(loader.epoch(0))
+
+
+def test_a_death_while_the_step_is_computed_is_told_in_one_line_too(photos):
+    """And not raised by a signal's handler in the midst of the step."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    loader = stream(photos, batch_size=1)
+    epoch = loader.epoch(0)
+    next(epoch)
+    for worker in loader._source._iterator._workers:
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+    assert signal.getsignal(signal.SIGCHLD) is handler
+    with pytest.raises(
+        PretaskError, match=r"a process that reads images died.*try fewer --workers, or 0"
+    ) as caught:
+        list(epoch)
+    assert "\n" not in str(caught.value)
+
+
+def test_processes_that_cannot_be_started_are_told_in_one_line(photos, monkeypatch):
+    def full(*given, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(multiprocessing, "Lock", full)
+    loader = stream(photos)
+    with pytest.raises(
+        PretaskError, match=r"cannot be started \(No space left on device\): make room in /dev/shm"
+    ):
+        next(loader.epoch(0))
+
+
+def test_without_shared_memory_batches_go_through_pipes(photos, monkeypatch):
+    def full(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm)")
+
+    expected = images(stream(photos, workers=0), 0)
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    loader = stream(photos)
+    assert torch.equal(images(loader, 0), expected)
+    loader.close()
+
+
+IN_LITTLE_MEMORY = """
+import torch
+from pretask.data.images.containers import ArrayImages, LabelledImages
+from pretask.data.loaders import streaming
+from pretask.data.loaders.loader import create_loader
+streaming.usable_cpus = lambda: 2
+pixels = torch.randint(0, 256, (24, 3, 128, 128), dtype=torch.uint8)
+split = LabelledImages(ArrayImages(pixels), torch.zeros(24).long())
+settings = {"image_size": (128, 128), "batch_size": 8, "device": "cpu", "train": False, "kind": "streaming"}
+loader = create_loader(split, **settings, workers=2)
+print(loader.note)
+print(torch.equal((torch.cat([batch.images for batch in loader.epoch(0)]) * 255).byte(), pixels))
+loader.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/shm is Linux's")
+def test_a_small_dev_shm_is_no_reason_to_wait_for_ever():
+    """As in a container: two batches of 393 kB do not fit into 500 kB."""
+    small = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    mount = "mount -t tmpfs -o size=500k none /dev/shm"
+    if shutil.which("unshare") is None or subprocess.run([*small, mount], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a /dev/shm of their own")
+    done = subprocess.run(
+        [*small, f'{mount} && exec "$0" -W error -c "$1"', sys.executable, IN_LITTLE_MEMORY],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(Path(pretask.__path__[0]).parent), "OMP_NUM_THREADS": "1"},
+    )
+    said, same = done.stdout.splitlines()
+    assert (done.returncode, done.stderr, same) == (0, "", "True")
+    assert "/dev/shm has 1 MB free, batches that are read ahead take 2 MB" in said
+
+
+def test_nothing_is_said_where_there_is_room(photos):
+    assert [stream(photos, workers).note for workers in (0, 2)] == ["", ""]
 
 
 class Odd(Deadly):

@@ -242,13 +242,14 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image
     values = np.asarray(image)
     if image.mode == "F":
-        grey = _float_to_eight_bit(values)
+        grey = _float_to_eight_bit(values).astype(np.uint8)
     else:
-        grey = values >> (_depth(image, int(values.min()), int(values.max())) - 8)
+        depth = _depth(image, int(values.min()), int(values.max()))
+        grey = (values >> (depth - 8)).astype(np.uint8)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
-        grey = np.where(values == clear, _8_BITS, grey)
-    return Image.fromarray(grey.astype(np.uint8))
+        grey[values == clear] = _8_BITS
+    return Image.fromarray(grey)
 
 
 def _depth(image: Image.Image, low: int, high: int) -> int:

@@ -36,7 +36,11 @@ class Loader(Protocol):
         num_images: images in the split, over all ranks.
         kind: "resident" or "streaming".
         nbytes: bytes of pixels kept on the device.
+        note: what a user should know of the way it reads, in a line; empty where there is nothing.
     """
+
+    @property
+    def note(self) -> str: ...
 
     @property
     def batch_size(self) -> int: ...

@@ -174,6 +174,7 @@ class PairedLoader:
         self.num_images = unlabelled.num_images
         self.kind = unlabelled.kind
         self.nbytes = labelled.nbytes + unlabelled.nbytes
+        self.note = unlabelled.note or labelled.note
 
     def __len__(self) -> int:
         return len(self.unlabelled)

@@ -162,6 +162,7 @@ class ResidentLoader:
     """
 
     kind = "resident"
+    note = ""
 
     def __init__(
         self,

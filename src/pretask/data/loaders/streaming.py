@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.util import get_temp_dir
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data._utils import signal_handling
 
 from pretask.data.images.containers import ImageStore, LabelledImages
 from pretask.data.images.decode import mixed_channels
@@ -64,6 +71,8 @@ def _handed_over(tensor: Tensor, copied: torch.cuda.Event) -> Tensor:
     return tensor
 
 
+_SHARED = Path("/dev/shm")
+"""Where Linux keeps the memory that processes share; a container has 64 MB of it unless told otherwise."""
 _LONGEST_FOLDER = 103 - len("/listener-12345678")
 """Bytes of a folder's name that leave room for a socket's in it: 103 on macOS, 107 on Linux."""
 
@@ -107,8 +116,12 @@ class StreamingLoader:
         self._workers = min(workers, usable_cpus(), schedule.steps)
         self._sampler = _EpochSampler()
         self._source: DataLoader[Any] | None = None
-        self._batches: Iterator[Tensor | _Fault] = iter(())
+        self._batches: Iterator[Tensor | NDArray[np.uint8] | _Fault] = iter(())
         self._epochs_begun = 0
+        ahead = (
+            (2 * self._workers + 2) * self.batch_size * (self._workers > 0)
+        )  # images: two batches for each worker
+        self.note = _shared_memory_note(ahead * (split.images.channels or 3) * image_size[0] * image_size[1])
 
     def __len__(self) -> int:
         return self.schedule.steps
@@ -142,10 +155,13 @@ class StreamingLoader:
         self._sampler.ask(epoch, index)
         if self._source is None:
             self._source = self._start()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _deaths_found_by_waiting():
             # Workers use neither the parent's threads nor its locks, which is what forking can break.
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
-            self._batches = iter(self._source)
+            try:
+                self._batches = iter(self._source)
+            except OSError as fault:
+                raise _not_started(fault) from fault
 
     def _images(self, count: int) -> Iterator[Tensor]:
         """Yield the images of the epoch that was begun last, uint8 [B, C, H, W] on the CPU."""
@@ -167,11 +183,12 @@ class StreamingLoader:
             ) from fault
         if isinstance(batch, _Fault):
             raise PretaskError(batch.message)
-        return batch
+        return batch if isinstance(batch, Tensor) else torch.from_numpy(batch)
 
     def _start(self) -> DataLoader[Any]:
         if self._workers:
             _check_sockets()
+            _check_locks()
         return DataLoader(
             self._reader,
             batch_sampler=self._sampler,
@@ -207,12 +224,13 @@ class _Reader(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, asked: Sequence[tuple[int, int]]) -> Tensor | _Fault:
+    def __getitems__(self, asked: Sequence[tuple[int, int]]) -> Tensor | NDArray[np.uint8] | _Fault:
         """Return uint8 [B, C, H, W] for a list of (epoch, image index)."""
         try:
-            return self._stack([self._read(epoch, i) for epoch, i in asked], asked)
+            batch = self._stack([self._read(epoch, i) for epoch, i in asked], asked)
         except PretaskError as fault:
             return _Fault(str(fault))
+        return batch if get_worker_info() is None else _to_send(batch)
 
     def _read(self, epoch: int, i: int) -> Tensor:
         image = self._image(i)
@@ -233,6 +251,20 @@ class _Reader(Dataset[Tensor]):
             if image.shape[0] != channels:
                 raise mixed_channels(self.images.describe(i), image.shape[0], channels)
         return torch.stack(images)
+
+
+def _to_send(batch: Tensor) -> Tensor | NDArray[np.uint8]:
+    """Return a batch in memory that is shared; where that is full as an array, which goes through a pipe.
+
+    Left to torch, it is shared as it is sent, in a thread whose failure nobody learns of: the batch would be waited
+    for without end.
+    """
+    try:
+        batch.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        array: NDArray[np.uint8] = batch.numpy()
+        return array
+    return batch
 
 
 class _EpochSampler(Sampler[list[tuple[int, int]]]):
@@ -275,6 +307,39 @@ def _context() -> multiprocessing.context.BaseContext | None:
     return multiprocessing.get_context("fork") if sys.platform == "linux" else None
 
 
+@contextmanager
+def _deaths_found_by_waiting() -> Iterator[None]:
+    """Keep torch from raising the death of a worker in whatever the main thread does then, by a signal's handler.
+
+    Who waits for that worker's batch finds out too, within seconds, and can say it in a line.
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, was_set = signal.getsignal(signal.SIGCHLD), signal_handling._SIGCHLD_handler_set
+    try:
+        yield
+    finally:
+        if not was_set and before is not None:
+            signal.signal(signal.SIGCHLD, before)
+            signal_handling._SIGCHLD_handler_set = False
+
+
+def _shared_memory_note(needed: int) -> str:
+    """Return in a line that there is too little shared memory for so many bytes; nothing where there is enough."""
+    try:
+        place = os.statvfs(_SHARED)
+    except (AttributeError, OSError):  # another system, which keeps it elsewhere
+        return ""
+    free = place.f_bavail * place.f_frsize
+    if needed <= free:
+        return ""
+    return (
+        f"{_SHARED} has {free / 1e6:,.0f} MB free, batches that are read ahead take {needed / 1e6:,.0f} MB: the rest "
+        "goes through pipes, which is slower; --shm-size of docker run gives a container more"
+    )
+
+
 def _check_sockets() -> None:
     """Raise where workers could not make their sockets: they would say so and leave this process waiting."""
     folder = get_temp_dir()
@@ -283,3 +348,18 @@ def _check_sockets() -> None:
             f"processes that read images cannot work in {folder}: its name is over {_LONGEST_FOLDER} bytes; set TMPDIR "
             "to a folder of a shorter name, or --workers 0"
         )
+
+
+def _check_locks() -> None:
+    """Raise where workers could not share locks, which lie in the memory that is shared."""
+    try:
+        multiprocessing.Lock()
+    except OSError as fault:
+        raise _not_started(fault) from fault
+
+
+def _not_started(fault: OSError) -> PretaskError:
+    return PretaskError(
+        f"processes that read images cannot be started ({fault.strerror or fault}): make room in {_SHARED}, or type "
+        "fewer --workers, or 0"
+    )
