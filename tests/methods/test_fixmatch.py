@@ -11,9 +11,10 @@ from torch.nn import functional as F
 from pretask.backbones import create_backbone
 from pretask.data import ArrayImages, LabelledImages, create_loader
 from pretask.data.loaders.loader import pair
+from pretask.data.loaders.schedule import Schedule
 from pretask.errors import PretaskError
 from pretask.methods import METHODS, MethodParts, create_method
-from pretask.methods.fixmatch import DistributionAlignment, FixMatch, StrongViews
+from pretask.methods.fixmatch import DistributionAlignment, FixMatch
 
 OWN = {"unlabelled_ratio": 3, "pseudo_threshold": 0.4}
 OVER = ("fixmatch", "fixmatch+gssl", "fixmatch+sla", "fixmatch+sla-sd", "fixmatch+ssfe")
@@ -66,6 +67,41 @@ def test_it_goes_over_any_method(name: str) -> None:
     parts["loss"].backward()
     assert {"unlabelled_loss", "confident", "accuracy"} <= set(parts)
     assert "unlabelled images per labelled one" in method.summary()
+
+
+@pytest.mark.parametrize("name", OVER)
+def test_all_images_go_through_the_network_together(name: str) -> None:
+    """One pass, whose batch statistics are of labelled, weak and strong views, as in the authors' code."""
+    method, inner = make(name), make(name.partition("+")[2] or "baseline")
+    (images, labels), second = batch(), torch.rand(12, 3, 8, 8)
+    method.strong = torch.nn.Identity()
+    passes = []
+    method.backbone.register_forward_pre_hook(lambda _, inputs: passes.append(inputs[0]))
+    inner.backbone.register_forward_pre_hook(lambda _, inputs: passes.append(inputs[0]))
+    for one, rows in ((inner, images[:4]), (method, torch.cat((images, second)))):
+        torch.manual_seed(7)
+        one(rows, labels[: 4 if one is inner else 16])
+    own, together = passes
+    beside = torch.cat((images[4:], second))
+    torch.testing.assert_close(together, torch.cat((own, method.encoder.normalize(beside))))
+
+
+def test_guesses_train_the_joint_head() -> None:
+    """The classifier of "single" has a copy of the head's columns; the loss must reach the head itself."""
+    method = make("fixmatch+sla", pseudo_threshold=0.0, unlabelled_weight=3.0)
+    images, labels = batch()
+    method.strong = torch.nn.Identity()
+    method.eval()
+    method(images, labels)["loss"].backward()
+    mine = method.joint_head.weight.grad.clone()
+    method.zero_grad()
+    logits = method.joint_head(method.encoder(images[4:])).view(12, 3, 4)[..., 0]
+    torch.testing.assert_close(logits, method.classifier("single")(images[4:]))
+    views = method.joint_head(method.encoder.views(images[:4]))
+    joint = (4 * labels[:4, None] + torch.arange(4)).flatten()
+    loss = F.cross_entropy(views, joint) + 3 * F.cross_entropy(logits, logits.detach().argmax(1))
+    loss.backward()
+    torch.testing.assert_close(mine, method.joint_head.weight.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_labels_of_unlabelled_images_are_not_read() -> None:
@@ -121,17 +157,6 @@ def test_alignment_changes_the_guesses_and_is_resumed() -> None:
     assert parts[0] != parts[1]
 
 
-def test_strong_views_stay_in_range_and_differ() -> None:
-    torch.manual_seed(0)
-    images = torch.rand(20, 3, 16, 16)
-    held = images.clone()
-    strong = StrongViews()(images.requires_grad_())
-    assert strong.shape == images.shape and not strong.requires_grad
-    assert strong.min() >= 0 and strong.max() <= 1 and torch.equal(images, held)
-    assert ((strong - images).abs().amax((1, 2, 3)) > 0.05).all()
-    assert StrongViews()(torch.rand(9, 1, 8, 8)).shape == (9, 1, 8, 8)
-
-
 def test_names_and_faults() -> None:
     assert METHODS.get("fixmatch+sla") is METHODS.get("fixmatch+sla") and "fixmatch" in METHODS.names()
     with pytest.raises(PretaskError, match="did you mean 'sla'"):
@@ -149,16 +174,23 @@ def test_names_and_faults() -> None:
 
 
 def images_of(count: int, labels: torch.Tensor | None = None) -> LabelledImages:
-    pixels = torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4).contiguous()
+    """Return pictures of one value each, which no two share, its lines brighter to the right."""
+    pixels = torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4)
+    pixels = 2 * pixels + torch.arange(4, dtype=torch.uint8)
     return LabelledImages(ArrayImages(pixels), torch.arange(count) % 3 if labels is None else labels)
 
 
-def paired(labelled: int = 6, unlabelled: int = 40, batch_size: int = 3, ratio: int = 4):
-    def make_loader(images: LabelledImages, size: int):
-        return create_loader(images, image_size=(4, 4), batch_size=size, device="cpu", train=True, seed=1)
+def paired(
+    labelled: int = 6, unlabelled: int = 40, batch_size: int = 3, ratio: int = 4, views: int = 1, **options
+):
+    def make_loader(images: LabelledImages, size: int, schedule: Schedule | None = None):
+        return create_loader(
+            images, image_size=(4, 4), batch_size=size, device="cpu", train=True, seed=1, schedule=schedule,
+            **options,
+        )  # fmt: skip
 
     first = make_loader(images_of(labelled), batch_size)
-    return pair(first, make_loader, images_of(unlabelled, torch.full((unlabelled,), -1)), ratio)
+    return pair(first, make_loader, images_of(unlabelled, torch.full((unlabelled,), -1)), ratio, views)
 
 
 def test_an_epoch_passes_once_over_unlabelled_images_and_round_the_labelled_ones() -> None:
@@ -176,9 +208,24 @@ def test_an_epoch_passes_once_over_unlabelled_images_and_round_the_labelled_ones
     assert all(sorted(labelled[i : i + 6]) == list(range(6)) for i in (0, 6, 12))
 
 
+@pytest.mark.parametrize("kind", ["resident", "streaming"])
+def test_second_views_are_of_the_same_images_with_crops_of_their_own(kind: str) -> None:
+    given = {"kind": kind, "workers": 0, "views": 2}
+    for part in paired(**given).epoch(0):
+        weak, second = part.images[3:].chunk(2)
+        assert len(part.labels) == len(part.index) == 15 and torch.equal(weak, second)
+    once = [part for epoch in (0, 1) for part in paired(kind=kind, workers=0, augment="resized-crop").epoch(epoch)]
+    twice = [part for epoch in (0, 1) for part in paired(augment="resized-crop", **given).epoch(epoch)]
+    assert all(torch.equal(a.images, b.images[:15]) for a, b in zip(once, twice, strict=True))
+    mirrored = [part.images[3:].chunk(2) for part in paired(augment="flip", **given).epoch(0)]
+    apart = [(weak != second).flatten(1).any(1) for weak, second in mirrored]
+    assert 10 < int(torch.cat(apart).sum()) < 26  # half of 36
+    assert all(torch.allclose(weak.sum((2, 3)), second.sum((2, 3)), atol=1e-4) for weak, second in mirrored)
+
+
 def test_it_goes_on_in_mid_epoch_with_the_same_batches() -> None:
-    whole = [part for epoch in (0, 1) for part in paired().epoch(epoch)]
-    rest = list(paired().epoch(1, start=1))
+    whole = [part for epoch in (0, 1) for part in paired(views=2, augment="crop").epoch(epoch)]
+    rest = list(paired(views=2, augment="crop").epoch(1, start=1))
     assert len(rest) == 2
     for mine, theirs in zip(rest, whole[4:], strict=True):
         assert torch.equal(mine.index, theirs.index) and torch.equal(mine.images, theirs.images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Annotated
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,6 +43,11 @@ class ClassificationLoss(nn.Module, ABC):
         Args:
             fraction: epochs done / epochs asked for, in 0 … 1.
         """
+
+
+def in_full(logits: Tensor) -> Tensor:
+    """Return logits in float32 at least: autocast leaves their softmax in bf16 on a CPU, where 0.95 is 0.949 or 0.953."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def as_probabilities(targets: Tensor, logits: Tensor) -> Tensor:

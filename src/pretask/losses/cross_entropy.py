@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretask.losses.base import ClassificationLoss, LabelSmoothing
+from pretask.losses.base import ClassificationLoss, LabelSmoothing, in_full
 from pretask.losses.factory import LOSSES
 
 
@@ -42,7 +42,7 @@ class Distillation(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the divergence of each sample: logits [n, K] and [n, K] → [n]."""
-        goal = F.log_softmax(teacher.detach() / self.temperature, dim=1)
-        guess = F.log_softmax(student / self.temperature, dim=1)
+        goal = F.log_softmax(in_full(teacher.detach()) / self.temperature, dim=1)
+        guess = F.log_softmax(in_full(student) / self.temperature, dim=1)
         divergence = F.kl_div(guess, goal, reduction="none", log_target=True).sum(dim=1)
         return self.temperature**2 * divergence

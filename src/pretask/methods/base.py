@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pretask.backbones import Backbone
-from pretask.errors import unknown_name
+from pretask.errors import PretaskError, unknown_name
 from pretask.losses import ClassificationLoss, LossFactory, create_head, create_loss
 from pretask.methods.classifier import Classifier, Head
 from pretask.methods.encoder import Encoder, Normalize
@@ -46,6 +46,7 @@ class Trainee(nn.Module, ABC):
         passes_per_image: what an image of a step costs, in forward and backward passes through the backbone.
         image_views: views of an image in a step that go through the backbone from its beginning.
         unlabelled_per_image: images without labels that a step takes beside each labelled one, behind all of these.
+        unlabelled_views: views of each that the loader makes; those after the first are behind all other images.
         mean_over_images: whether the loss of a batch is the mean of its images' losses, batch statistics and
             gates aside, so that the gradient may be taken in pieces.
         progress: the share of the training that is done, 0 … 1, as last set.
@@ -56,6 +57,7 @@ class Trainee(nn.Module, ABC):
     passes_per_image: float
     image_views: int = 1
     unlabelled_per_image: int = 0
+    unlabelled_views: int = 1
     mean_over_images: ClassVar[bool] = False
     progress: float = 0.0
 
@@ -77,7 +79,7 @@ class Trainee(nn.Module, ABC):
         """Return the objective of one step.
 
         Args:
-            images: [B, C, H, W] in [0, 1].
+            images: [B, C, H, W] in [0, 1]; further views of unlabelled images follow where it takes such.
             labels: int64 [B]; not read where `num_classes` is 0.
 
         Returns:
@@ -193,6 +195,21 @@ class Method(Trainee):
         Returns:
             "loss", a scalar to differentiate, and scalars for the log: "accuracy" and the like, detached.
         """
+
+    def plain_logits(self, features: Tensor) -> Tensor:
+        """Return class logits [n, N] of features [n, D] of images as they are, with gradient to the head.
+
+        Raises:
+            PretaskError: the method answers from changed images alone.
+        """
+        for name in self.inferences:
+            if (classifier := self._classifier(name)).reading == "plain":
+                logits: Tensor = classifier.head(features)
+                return logits
+        raise PretaskError(
+            f"this method answers from changed images alone ({', '.join(self.inferences)}), and an answer from images "
+            "as they are is needed: type --method fixmatch+sla-sd, for example"
+        )
 
     @abstractmethod
     def _classifier(self, inference: str) -> Classifier:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from pretask.backbones.layers import map_shape, share_after, through_layer
 from pretask.errors import PretaskError
 from pretask.pretexts import Pretext, split_domains
 from pretask.pretexts.base import repeat_samples
+
+R = TypeVar("R")
 
 
 class Normalize(nn.Module):
@@ -70,6 +73,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone, self.normalize, self.layer = backbone, normalize, layer
         self.pretexts = tuple(pretexts)
+        self._beside: Tensor | None = None
+        self._features_beside: Tensor | None = None
         self.image_pretext, self.feature_pretext = split_domains(pretexts)
         self.image_views = self.image_pretext.num_labels if self.image_pretext else 1
         self.feature_views = self.feature_pretext.num_labels if self.feature_pretext else 1
@@ -128,9 +133,12 @@ class Encoder(nn.Module):
             return features, features[:: self.num_labels]
         if self.layer is not None or self.feature_pretext is None:
             return self.views(images), self(images)
-        unmasked = self._before_end(self.normalize(self._image_views(images)))
-        masked = self.feature_pretext.views(unmasked)
-        return self._end(masked), self._end(unmasked[:: self.image_views])
+        masked = self.feature_pretext.views
+        features = self.changed(
+            self._image_views(images), lambda last: torch.cat((masked(last), last[:: self.image_views]))
+        )
+        count = len(images) * self.num_labels
+        return features[:count], features[count:]
 
     def transform(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the features [n, D] of one view of each image, by its label [n] in 0 … M-1."""
@@ -162,7 +170,38 @@ class Encoder(nn.Module):
             images: [B, C, H, W] in [0, 1].
             change: of features [B, D] or maps [B, C, h, w]; it may return several rows for each.
         """
-        x = self.normalize(images)
+        x, beside, self._beside = self.normalize(images), self._beside, None
+        if beside is None:
+            return self._through(x, change)
+        count = len(x)
+
+        def change_own(last: Tensor) -> Tensor:
+            return last if change is None else torch.cat((change(last[:count]), last[count:]))
+
+        features = self._through(torch.cat((x, self.normalize(beside))), None if change is None else change_own)
+        own = len(features) - len(beside)
+        self._features_beside = features[own:]
+        return features[:own]
+
+    def with_beside(self, images: Tensor, act: Callable[[], R]) -> tuple[R, Tensor]:
+        """Call `act`, and take other images through the network in the first pass that it makes.
+
+        All images of a pass share their batch statistics.
+
+        Args:
+            images: [n, C, H, W] in [0, 1], which no pretext changes.
+            act: calls this encoder.
+
+        Returns:
+            what `act` returns, and the features [n, D] of the images.
+        """
+        self._beside = images
+        result = act()
+        features, self._features_beside = self._features_beside, None
+        assert features is not None, "nothing was encoded"
+        return result, features
+
+    def _through(self, x: Tensor, change: Change | None) -> Tensor:
         if change is None:
             features: Tensor = self.backbone(x)
             return features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretask.distributed.gathering import mean_over_ranks
-from pretask.errors import PretaskError
-from pretask.methods.base import METHODS, Method, MethodParts, uncompiled
+from pretask.losses.base import in_full
+from pretask.methods.base import METHODS, Method, MethodParts
 from pretask.methods.controls import Baseline
+from pretask.methods.strong_views import StrongViews
 from pretask.options import SHARE, at_least
 
 WINDOW = 128
@@ -49,38 +50,15 @@ class DistributionAlignment(nn.Module):
         return aligned / aligned.sum(1, keepdim=True)
 
 
-OPERATIONS, MAGNITUDE = 2, 10
-ERASED = (0.05, 0.25)
-"""RandAugment (Cubuk et al., arXiv 1909.13719) as FixMatch has it, then a grey square of this share of the area."""
-_GROUP = 8
-_ONE_PASS = ("distilled", "single", "unmasked")
-
-
-class StrongViews(nn.Module):
-    """Images [B, C, H, W] in [0, 1] → strongly changed ones, without gradient; groups of 8 share a draw."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from torchvision.transforms import v2
-
-        self.change = v2.Compose(
-            [v2.RandAugment(OPERATIONS, MAGNITUDE), v2.RandomErasing(1.0, ERASED, (1.0, 1.0), value=0.5)]
-        )
-
-    @uncompiled
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """Return a strong view of each image, same shape and range."""
-        return torch.cat([self.change(group) for group in torch.split(images, _GROUP)]).clamp_(0, 1)
-
-
 class FixMatch(Method):
     """A supervised method on labelled images, and confident guesses on weak views as labels of strong views.
 
     L + λ_u·mean over unlabelled images of 1[max p ≥ τ]·CE(strong view, argmax p), p the answer in one pass for the
     weak view, without gradient (Sohn et al., NeurIPS 2020, arXiv 2001.07685, eq. 4). Weak views are what the loader
-    makes. With `align_guesses` p is aligned to the labels' class frequencies first, an extension that the paper names
-    (`DistributionAlignment`). Mixed into a method's class by `with_fixmatch`.
+    makes; strong ones are made from a second view of the loader's. Labelled images and both views go through the
+    network together, so that they share their batch statistics, as in the authors' code. With `align_guesses` p is
+    aligned to the labels' class frequencies first, an extension that the paper names (`DistributionAlignment`). Mixed
+    into a method's class by `with_fixmatch`.
 
     Args:
         parts: see `MethodParts`.
@@ -94,6 +72,7 @@ class FixMatch(Method):
         PretaskError: a method that has no answer in one pass.
     """
 
+    unlabelled_views = 2
     mean_over_images: ClassVar[bool] = False  # pieces would hold other shares of unlabelled images
 
     def __init__(
@@ -111,13 +90,7 @@ class FixMatch(Method):
         **options: Any,
     ) -> None:
         super().__init__(parts, **options)
-        answers = [name for name in _ONE_PASS if name in self.inferences]
-        if not answers:
-            raise PretaskError(
-                f"fixmatch needs a method that answers in one pass, this one has {', '.join(self.inferences)}: "
-                "type --method fixmatch+sla-sd"
-            )
-        self.answer = answers[0]
+        self.plain_logits(torch.zeros(1, parts.backbone.num_features))  # refuses methods that have none
         self.threshold, self.unlabelled_weight = pseudo_threshold, unlabelled_weight
         self.unlabelled_per_image = unlabelled_ratio
         self.strong = StrongViews()
@@ -129,19 +102,21 @@ class FixMatch(Method):
         """Return the objective of one step.
 
         Args:
-            images: [B·(1 + ratio), C, H, W] in [0, 1], the B labelled ones first.
+            images: [B·(1 + 2·ratio), C, H, W] in [0, 1]: the B labelled ones, the unlabelled ones, and a second view of
+                each of these in the same order. Where that is missing the first serves for it.
             labels: int64 [B·(1 + ratio)]; those of unlabelled images are not read.
 
         Returns:
             The parts of the supervised method on the labelled images, "loss" with the unlabelled ones,
             "unlabelled_loss", and "confident", the share of unlabelled images that were given a label.
         """
-        count = len(images) // (1 + self.unlabelled_per_image)
-        parts = super().forward(images[:count], labels[:count])  # type: ignore[safe-super]
-        weak = images[count:]
-        # Both views in one pass, so that they share their batch statistics.
-        logits = self.classifier(self.answer)(torch.cat((weak, self.strong(weak))))
-        guessed, strong = logits.chunk(2)
+        rows = len(labels)
+        count = rows // (1 + self.unlabelled_per_image)
+        weak, second = images[count:rows], images[rows:]
+        both = torch.cat((weak, self.strong(second if len(second) else weak)))
+        own = partial(super().forward, images[:count], labels[:count])  # type: ignore[safe-super]
+        parts, features = self.encoder.with_beside(both, own)
+        guessed, strong = in_full(self.plain_logits(features)).chunk(2)
         confidence, pseudo_labels = self.align(guessed.detach().softmax(1)).max(1)
         sure = (confidence >= self.threshold).to(strong.dtype)
         loss = (F.cross_entropy(strong, pseudo_labels, reduction="none") * sure).mean()

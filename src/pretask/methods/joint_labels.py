@@ -53,11 +53,20 @@ class JointLabels(MultiViewMethod):
             "pretext_accuracy": accuracy(predicted % self.num_labels, view_labels),
         }
 
+    def plain_logits(self, features: Tensor) -> Tensor:
+        """Return logits from the columns of the plain image, or where none is, their mean; see `Method.plain_logits`."""
+        by_class = self.joint_head(features).unflatten(1, (self.num_classes, self.num_labels))
+        return by_class[..., : self._plain_columns].mean(2)
+
+    @property
+    def _plain_columns(self) -> int:
+        return 1 if self.encoder.first_is_plain else self.encoder.feature_views
+
     def _classifier(self, inference: str) -> Classifier:
         if inference == "aggregated":
             return Classifier(self.encoder, self.joint_head, "joint")
         if inference == "unmasked":
-            return Classifier(self.encoder, self._first_columns(self.encoder.feature_views), "columns")
+            return Classifier(self.encoder, self._first_columns(self._plain_columns), "columns")
         if self.encoder.first_is_plain:
             return Classifier(self.plain, self._first_columns(1))
         return Classifier(self.encoder, self._first_columns(1), "first")
@@ -164,6 +173,11 @@ class DistilledJointLabels(JointLabels):
             "distilled_loss": head_loss.detach(),
             "distilled_accuracy": accuracy(logits.detach().argmax(1), hard_labels(labels)),
         }
+
+    def plain_logits(self, features: Tensor) -> Tensor:
+        """Return the distilled head's logits; see `Method.plain_logits`."""
+        logits: Tensor = self.head(features)
+        return logits
 
     def _views_and_plain(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return features of a step's views [B·V, D], of the plain images [B, D], and the views' labels [B·V]."""

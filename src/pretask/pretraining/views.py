@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pretask.errors import import_extra, unknown_name
-from pretask.methods.base import uncompiled
+from pretask.methods.augmentation import Augmentation
 
 LARGEST_SMALL_IMAGE = 64
 
@@ -84,8 +84,8 @@ _RATIO = (3 / 4, 4 / 3)
 _BLUR_SIGMA = (0.1, 2.0)
 
 
-class RandomViews(nn.Module):
-    """Images [B, C, H, W] in [0, 1] → one random view of each, same shape and range, without gradient.
+class RandomViews(Augmentation):
+    """Images [B, C, H, W] in [0, 1] → one random view of each; see `Augmentation`.
 
     The draws come from torch's generator of the CPU, so that a resumed training makes the same views.
 
@@ -102,9 +102,7 @@ class RandomViews(nn.Module):
         super().__init__()
         self.steps = _steps(strength, image_size, channels)
 
-    @uncompiled
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
+    def change(self, images: Tensor) -> Tensor:
         """Return a view of each image, in the memory format of the batch."""
         # Kornia keeps the last parameters on its modules; channels_last batches come back contiguous.
         views: Tensor = self.steps(images).clamp(0, 1)  # interpolation may round beyond

@@ -107,11 +107,12 @@ def _step(task: Task[Any, Any, Any], trainee: Trainee, rows: int) -> None:
 def _noise(task: Task[Any, Any, Any], trainee: Trainee, rows: int) -> tuple[Tensor, Tensor]:
     """Return noise in the form of a step's batch: images [B, C, H, W] in [0, 1] and labels, int64 [B], on the device.
 
-    Unlabelled images are behind the others.
+    Unlabelled images are behind the others, and behind these their further views.
     """
     count = rows * (1 + trainee.unlabelled_per_image)
+    views = rows * (1 + trainee.unlabelled_per_image * trainee.unlabelled_views)
     layout = torch.channels_last if task.config.session.channels_last else torch.contiguous_format
-    images = torch.rand(count, task.images.channels, *task.images.image_size, device=task.device)
+    images = torch.rand(views, task.images.channels, *task.images.image_size, device=task.device)
     labels = torch.randint(max(1, task.images.num_classes), (count,), device=task.device)
     labels[rows:] = FILLER
     return images.contiguous(memory_format=layout), labels

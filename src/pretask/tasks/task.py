@@ -175,13 +175,13 @@ class Task(ABC, Generic[C, D, T]):
             PretaskError: see `create_loader` and `pair`.
         """
 
-        def make(images: LabelledImages, batch_size: int) -> Loader:
-            return self._loader_of(images, batch_size, rank=rank, world_size=world_size)
+        def make(images: LabelledImages, batch_size: int, schedule: Schedule | None = None) -> Loader:
+            return self._loader_of(images, batch_size, rank=rank, world_size=world_size, schedule=schedule)
 
         labelled = make(self.images.train, self.images_per_step(trainee))
         if not trainee.unlabelled_per_image:
             return labelled
-        return pair(labelled, make, self.unlabelled, trainee.unlabelled_per_image)
+        return pair(labelled, make, self.unlabelled, trainee.unlabelled_per_image, trainee.unlabelled_views)
 
     @property
     def unlabelled(self) -> LabelledImages:

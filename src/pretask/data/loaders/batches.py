@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pretask.data.loaders.schedule import Schedule
+
 FILLER = -1
 """The label of a row that only pads the last evaluation batch."""
 
@@ -18,7 +20,7 @@ class Batch:
     """One rank's part of one step, on the device.
 
     Attributes:
-        images: float32 [B, C, H, W] in [0, 1].
+        images: float32 [B, C, H, W] in [0, 1]; second views of its last images may follow.
         labels: int64 [B]; -1 marks rows that only pad an evaluation batch to its full size.
         index: int64 [B], each image's place in the split; a padding row repeats the last image.
     """
@@ -37,6 +39,7 @@ class Loader(Protocol):
         kind: "resident" or "streaming".
         nbytes: bytes of pixels kept on the device.
         note: what a user should know of the way it reads, in a line; empty where there is nothing.
+        schedule: which images come when.
     """
 
     @property
@@ -44,6 +47,9 @@ class Loader(Protocol):
 
     @property
     def batch_size(self) -> int: ...
+
+    @property
+    def schedule(self) -> Schedule: ...
 
     @property
     def num_images(self) -> int: ...

@@ -10,7 +10,7 @@ from pretask.data.images.containers import ImageStore, LabelledImages
 from pretask.data.loaders.augmentation import Augmentation, get_augmentation
 from pretask.data.loaders.batches import FILLER, Batch, Loader
 from pretask.data.loaders.resident import ResidentLoader, decoded, held_bytes, lies_ready
-from pretask.data.loaders.schedule import Schedule
+from pretask.data.loaders.schedule import SameOrder, Schedule
 from pretask.data.loaders.streaming import StreamingLoader
 from pretask.errors import PretaskError, unknown_name
 
@@ -159,21 +159,23 @@ def _default_limit(device: torch.device) -> int:
 
 
 class PairedLoader:
-    """Batches of labelled images, each followed by unlabelled ones; see `Loader`.
+    """Batches of labelled images, each followed by unlabelled ones, and by second views of these; see `Loader`.
 
     An epoch passes once over the unlabelled images. The labelled ones go round at their own pace: the batch of step s
     of the whole training depends on s alone.
 
     Args:
         labelled, unlabelled: training loaders of one rank.
+        second: of the unlabelled images in the same order, augmented anew; None for one view of each.
     """
 
-    def __init__(self, labelled: Loader, unlabelled: Loader) -> None:
-        self.labelled, self.unlabelled = labelled, unlabelled
+    def __init__(self, labelled: Loader, unlabelled: Loader, second: Loader | None = None) -> None:
+        self.labelled, self.unlabelled, self.second = labelled, unlabelled, second
+        self.schedule = unlabelled.schedule
         self.batch_size = labelled.batch_size + unlabelled.batch_size
         self.num_images = unlabelled.num_images
         self.kind = unlabelled.kind
-        self.nbytes = labelled.nbytes + unlabelled.nbytes
+        self.nbytes = labelled.nbytes + unlabelled.nbytes  # the second views are of the same pixels
         self.note = unlabelled.note or labelled.note
 
     def __len__(self) -> int:
@@ -182,10 +184,11 @@ class PairedLoader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches `start`… of an epoch, the labelled images first; others have label -1."""
         labelled = self._labelled_from(epoch * len(self) + start)
-        for other in self.unlabelled.epoch(epoch, start):
-            batch = next(labelled)
+        others = [loader.epoch(epoch, start) for loader in (self.unlabelled, self.second) if loader is not None]
+        for views in zip(*others, strict=True):
+            batch, other = next(labelled), views[0]
             yield Batch(
-                torch.cat((batch.images, other.images)),
+                torch.cat((batch.images, *(view.images for view in views))),
                 torch.cat((batch.labels, torch.full_like(other.labels, FILLER))),
                 torch.cat((batch.index, other.index)),
             )
@@ -197,33 +200,37 @@ class PairedLoader:
             epoch, start = epoch + 1, 0
 
     def close(self) -> None:
-        """Stop worker processes of both; see `Loader.close`."""
-        self.labelled.close()
-        self.unlabelled.close()
+        """Stop worker processes of all; see `Loader.close`."""
+        for loader in (self.labelled, self.unlabelled, self.second):
+            if loader is not None:
+                loader.close()
 
 
 def pair(
     labelled: Loader,
-    make: Callable[[LabelledImages, int], Loader],
+    make: Callable[[LabelledImages, int, Schedule | None], Loader],
     unlabelled: LabelledImages,
     ratio: int,
+    views: int = 1,
 ) -> PairedLoader:
     """Return batches of labelled images with `ratio` unlabelled ones for each.
 
     Args:
         labelled: a training loader.
-        make: makes one of images, for a batch size.
+        make: makes one of images, for a batch size and, where it is given, a schedule.
         unlabelled: the images; their labels are not read.
         ratio: unlabelled images per labelled one, at least 1.
+        views: of each unlabelled image, 1 or 2.
 
     Raises:
         PretaskError: there are fewer unlabelled images than a batch takes.
     """
     wanted = ratio * labelled.batch_size
-    other = make(unlabelled, wanted)
+    other = make(unlabelled, wanted, None)
     if other.batch_size < wanted:
         raise PretaskError(
             f"a step takes {labelled.batch_size} labelled and {wanted} unlabelled images, and there are "
             f"{len(unlabelled)} of these: type a smaller --batch-size or --unlabelled-ratio"
         )
-    return PairedLoader(labelled, other)
+    second = None if views == 1 else make(unlabelled, wanted, SameOrder.of(other.schedule))
+    return PairedLoader(labelled, other, second)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -98,6 +98,23 @@ class Schedule:
     def my_slice(self) -> slice:
         """Return this rank's rows of a global batch."""
         return slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+
+
+@dataclass(frozen=True)
+class SameOrder(Schedule):
+    """The images of another schedule at the same time, with augmentations of their own."""
+
+    other: Schedule
+
+    @classmethod
+    def of(cls, other: Schedule) -> SameOrder:
+        """Return a schedule in the order of `other`, whose seed decides augmentations alone."""
+        same = {field.name: getattr(other, field.name) for field in fields(Schedule)}
+        return cls(**{**same, "seed": derived_seed("second view", other.seed)}, other=other)
+
+    def index(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """See `Schedule.index`."""
+        return self.other.index(epoch)
 
 
 @dataclass(frozen=True)
