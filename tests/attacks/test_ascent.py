@@ -211,6 +211,23 @@ def test_restarts_never_lower_the_loss_of_what_holds(network, images, labels, no
     assert (many > one).any()
 
 
+@pytest.mark.parametrize("norm", EPSILON)
+def test_restarts_help_a_loss_of_ones_own(network, images, labels, norm):
+    """A targeted attack succeeds where the model answers the label, which is no reason to stop at what it does not."""
+
+    def towards(logits, wanted):
+        return -F.cross_entropy(logits, wanted, reduction="none")
+
+    options = {"epsilon": 0.2, "step_size": 0.01, "steps": 1, "norm": norm, "loss": towards}
+    found = [
+        towards(network(pgd(network, images, labels, restarts=n, generator=seeded(), **options)), labels)
+        for n in (1, 4, 16)
+    ]
+    assert (found[1] >= found[0]).all()
+    assert (found[2] >= found[1]).all()
+    assert (found[2] > found[0]).sum() >= 3
+
+
 # random starts
 
 

@@ -107,3 +107,19 @@ def test_what_cannot_be_is_refused() -> None:
         make("rigde")
     with pytest.raises(PretaskError, match="--pretexts rotation"):
         make(pretexts=("discard",))
+
+
+@pytest.mark.parametrize("head", ["prototypes", "ridge"])
+def test_heads_compute_in_float32_in_a_step_of_bf16(head: str) -> None:
+    """On a GPU the features of such a step are bf16, which no solver takes."""
+    method, features = make(head), torch.randn(1, WAYS, SHOTS + QUERIES, 1, 32).bfloat16()
+    if head == "prototypes":
+        method.head.scale.data.fill_(0.1)
+    inside = []
+    method.head.register_forward_pre_hook(
+        lambda _, given: inside.append((*(x.dtype for x in given), torch.is_autocast_enabled("cpu")))
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = method.scores(features)
+    assert inside == [(torch.float32, torch.float32, False)]
+    torch.testing.assert_close(scores, method.scores(features.float()), rtol=0, atol=0)

@@ -116,7 +116,9 @@ def pgd(
         step_size: length of a step in the same norm.
         steps: per restart.
         norm: "linf" or "l2" (over all values of an image).
-        restarts: attempts; of each image the first that fools the model is kept, else the one of highest loss.
+        restarts: attempts, of which the one of highest loss is kept for each image. Under cross-entropy the first that
+            makes the model answer another class comes before all that do not; another loss says by itself what it is
+            after, such as a class of its own choice.
         random_start: start uniformly in the ball; otherwise at the clean image.
         start: [B, C, H, W], where the first attempt starts instead.
         generator: for the random starts; with one per image these do not depend on the batch.
@@ -160,7 +162,7 @@ def _climb(
 
 
 class _Best:
-    """Keeps for each image the first point that fools the model, else the one of highest loss."""
+    """Keeps for each image the point of highest loss; under cross-entropy the first that fools the model before it."""
 
     points: Tensor
 
@@ -171,7 +173,10 @@ class _Best:
     @torch.no_grad()
     def offer(self, points: Tensor) -> None:
         logits = self._model(points)
-        fooled, losses = logits.argmax(1) != self._labels, self._loss(logits, self._labels)
+        losses = self._loss(logits, self._labels)
+        fooled = torch.zeros_like(losses, dtype=torch.bool)
+        if self._loss is cross_entropy:
+            fooled = logits.argmax(1) != self._labels
         if self._fooled is None:
             self.points, self._fooled, self._losses = points, fooled, losses
             return

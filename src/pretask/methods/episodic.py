@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pretask.backbones import Backbone
 from pretask.errors import PretaskError
+from pretask.losses.base import in_full
 from pretask.methods.base import Trainee, accuracy
 from pretask.methods.classifier import aggregate_joint
 from pretask.methods.encoder import Encoder, Normalize
@@ -157,7 +158,7 @@ class EpisodicMethod(Trainee):
         return {"loss": loss, "accuracy": accuracy(scores.detach().argmax(1), targets)}
 
     def scores(self, features: Tensor) -> Tensor:
-        """Return the scores of all queries' views.
+        """Return the scores of all queries' views; heads compute in float32 at least, whatever the step around them does.
 
         Args:
             features: of episodes, [E, N, k + q, M, D], the support first.
@@ -170,7 +171,9 @@ class EpisodicMethod(Trainee):
             features[:, :, : self.shots].transpose(2, 3).reshape(episodes, ways * views, self.shots, size)
         )
         queries = features[:, :, self.shots :].reshape(episodes, -1, size)
-        scores: Tensor = self.head(support, queries)
+        # Products and solutions of a system in bf16 are no solutions, where there is a solver for it at all.
+        with torch.autocast(features.device.type, enabled=False):
+            scores: Tensor = self.head(in_full(support), in_full(queries))
         return scores
 
     def answers(self, features: Tensor, inference: str) -> Tensor:

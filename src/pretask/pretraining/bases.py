@@ -206,7 +206,9 @@ class SimSiam(Base):
 class VICReg(StatisticalBase):
     """VICReg: draw views together, keep the variance of every feature up and their covariances down.
 
-    25·invariance + 25·variance + 1·covariance (Bardes et al., ICLR 2022, arXiv 2105.04906, eq. 6).
+    25·s(z, z')/d + 25·[v(z) + v(z')]/2 + c(z) + c(z') (Bardes et al., ICLR 2022, arXiv 2105.04906, eq. 1 to 6). As in
+    the authors' code the invariance s is a mean over the d features, the variance v a mean over both views; eq. 5 and 6
+    sum both.
     """
 
     projector_class = "VICRegProjectionHead"
