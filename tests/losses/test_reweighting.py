@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
+from pretask import tasks
 from pretask.errors import PretaskError
 from pretask.losses import CrossEntropy, Reweighted, create_loss
 from pretask.losses.reweighting import class_weights
@@ -91,6 +92,18 @@ def test_four_fifths_of_any_length(epochs):
     assert not loss.active
     loss.set_progress((epochs * 4 // 5) / epochs)
     assert loss.active
+
+
+def test_a_short_training_is_weighted_too(configure, monkeypatch: pytest.MonkeyPatch):
+    """Progress counts steps: the last fifth of two epochs, in which no epoch begins."""
+    weighted: list[bool] = []
+    real = Reweighted.forward
+    monkeypatch.setattr(
+        Reweighted, "forward", lambda self, *given: weighted.append(bool(self.active)) or real(self, *given)
+    )
+    monkeypatch.setattr("pretask.tasks.run.foresee", lambda *_, **__: None)
+    tasks.train(configure(method="baseline", loss="ldam-drw", per_class=None, imbalance=5, steps=15, epochs=100))
+    assert weighted == [False] * 12 + [True] * 3
 
 
 def test_the_loss_inside_is_told_the_progress_and_asks_for_its_head():

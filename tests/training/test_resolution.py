@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pretask.config.files import override
 from pretask.config.sections import MethodConfig, RunConfig
 from pretask.data import load_data
 from pretask.errors import PretaskError
+from pretask.methods import Method
 from pretask.speed.steps import made_up_data
 from pretask.studies.compare import work_of
 from pretask.studies.plan import parse_variants
@@ -73,6 +75,33 @@ def test_a_run_says_what_it_did_and_cost(tmp_path: Path) -> None:
     assert again["inferences"] == results["inferences"]
     saved = (tmp_path / "run" / "config.yaml").read_text()
     assert "low_resolution: 0.5" in saved and "low_resolution_share: 0.5" in saved
+
+
+@pytest.mark.parametrize(("length", "small"), [({"epochs": 1}, 3), ({"steps": 3}, 2), ({"steps": 7}, 4)])
+def test_progress_is_that_of_steps(
+    length: dict, small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one epoch images grow, and the work is what the steps saw; seven steps are a little under two epochs."""
+    sides: list[int] = []
+    real = Method.set_progress
+    config = override(DIGITS, low_resolution=0.5, runs=str(tmp_path), name="run", device="cpu", **length)
+    data = load_data("digits")
+
+    def count(prepare, method, images, labels):
+        changed = prepare(method, images, labels)
+        sides.append(changed[0].shape[-1])
+        return changed
+
+    monkeypatch.setattr(Supervised, "preparation", lambda self: partial(count, make_preparation(config, 10)))
+    monkeypatch.setattr("pretask.tasks.run.foresee", lambda *_, **__: None)
+    told: list[float] = []
+    monkeypatch.setattr(Method, "set_progress", lambda self, done: told.append(done) or real(self, done))
+    results = train(config, data)
+    assert sides == [4] * small + [8] * (len(sides) - small)
+    assert told == [step / len(sides) for step in range(len(sides))]
+    work = [side**2 / 64 for side in sides]
+    assert results["work_images"] == pytest.approx(16 * sum(work))
+    assert results["passes"] == pytest.approx(sum(work) / len(work))
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:

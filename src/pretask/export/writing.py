@@ -145,7 +145,7 @@ def push(folder: Path | str, name: str, private: bool = False) -> str:
             repo_id=name,
             folder_path=folder,
             allow_patterns=list(_FILES),
-            commit_message="A classifier trained with pretask",
+            commit_message="A model trained with pretask",
         )
     except Exception as fault:  # of the transport too, whose types change between versions
         raise PretaskError(

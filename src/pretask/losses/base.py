@@ -38,10 +38,10 @@ class ClassificationLoss(nn.Module, ABC):
         """
 
     def set_progress(self, fraction: float) -> None:
-        """Set how far the training is; called at the start of each epoch, also of a resumed one.
+        """Set how far the training is; called before each step.
 
         Args:
-            fraction: epochs done / epochs asked for, in 0 … 1.
+            fraction: steps done / steps asked for, in 0 … 1, or the share of the time where that ends the training.
         """
 
 

@@ -17,10 +17,11 @@ from pretask.reports.table import Cell, Column, Table
 from pretask.reports.words import NAMES, duration, known, metric, moment, number, percent, whole
 from pretask.training.run_folder import RunFolder
 
-ACCURACY_NOTE = (
-    "Train lines are each head's own task on augmented images, validation lines the classifier. A pretext "
-    "accuracy that stays at chance, or reaches 100 % at once, teaches nothing."
+HEADS_NOTE = (
+    "Train lines are each head's own task on augmented images. A pretext accuracy that stays at chance, or reaches "
+    "100 % at once, teaches nothing."
 )
+CLASSIFIER_NOTE = " Validation lines are the classifier."
 SPREAD_NOTE = "1 where embeddings fill all directions evenly, 0 where all images have the same one."
 RESULT_FACTS = (
     "backbone",
@@ -210,10 +211,12 @@ def _charts(epochs: Sequence[Mapping[str, Any]]) -> list[_Figure]:
         ]
 
     judged = [_values(log.get("validation")) for log in epochs]
-    accuracies = train_lines("accuracy") + [
+    validated = [
         line(f"validation top-1, {name}", [_values(log.get(name)).get("top1") for log in judged], color)
         for color, name in enumerate(dict.fromkeys(name for log in judged for name in log), len(colors) + 1)
     ]
+    accuracies = train_lines("accuracy") + validated
+    accuracy_note = HEADS_NOTE + (CLASSIFIER_NOTE if any(line.at for line in validated) else "")
     gates = [line(task, weights, colors[task]) for task, weights in GATE.read(epochs).items()]
     spread = [line("spread of embeddings", [log.get("spread") for log in trained])]
     rate = [line("learning rate", [log.get("lr") for log in epochs])]
@@ -233,7 +236,7 @@ def _charts(epochs: Sequence[Mapping[str, Any]]) -> list[_Figure]:
 
     charts = [
         figure("train-loss", train_lines("loss"), "training loss", "Means over each epoch's batches."),
-        figure("accuracy", accuracies, "accuracy", ACCURACY_NOTE, percent=True),
+        figure("accuracy", accuracies, "accuracy", accuracy_note, percent=True),
         figure("gate", gates, "", f"{GATE.title}. {GATE.meaning} Means over each epoch's batches."),
         figure("spread", spread, "spread of embeddings", SPREAD_NOTE),
         figure("learning-rate", rate, "learning rate", "At each epoch's end."),

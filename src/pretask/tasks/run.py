@@ -83,7 +83,7 @@ def run_task(
         "data": task.images.facts(),
         "backbone": trainee.backbone.facts.summary(),
         **task.results(trainee, folder, position, epochs),
-        **_costs(position, task.passes(trainee), accelerator),
+        **_costs(position, _passes(task, trainee, position), accelerator),
     }
     _end(folder, results, accelerator, console, report)
     return _with_folder(task, folder, results)
@@ -104,6 +104,13 @@ def join_processes(session: SessionConfig) -> Accelerator:
         # torch 2.14 crashes as it writes the trace, every other time, where gloo has sent something meanwhile.
         raise PretaskError("--profile looks at one process on a CPU: start one, or drop --profile")
     return accelerator
+
+
+def _passes(task: Task[Any, Any, T], trainee: T, position: Position) -> float:
+    """Return what an image has cost: as counted, or as planned where there was no step."""
+    if not position.images:
+        return task.passes(trainee)
+    return trainee.passes_per_image * (position.work / position.images)
 
 
 def _costs(position: Position, passes: float, accelerator: Accelerator) -> dict[str, Any]:

@@ -235,7 +235,10 @@ class Task(ABC, Generic[C, D, T]):
         return ""
 
     def passes(self, trainee: T) -> float:
-        """Return what an image costs the trainee over a whole training, in forward and backward passes at full size."""
+        """Return what an image is to cost the trainee over a whole training, in passes forwards and backwards at full size.
+
+        What it has cost in the end is counted step by step.
+        """
         return trainee.passes_per_image
 
     def preparation(self) -> Prepare[T] | None:

@@ -97,16 +97,16 @@ def fit(
             if epoch > 0 and position.batch == 0 and _share_of_time(session, position) >= 1:
                 break
             model.train()
-            done = max(epoch * len(loader) / total, _share_of_time(session, position))
-            method.set_progress(min(1.0, done))
             clock = time.perf_counter()
             started, seen, waited = clock, position.images, position.waited
             for batch in profile.batches(loader.epoch(epoch, start=position.batch)):
                 position.waited += time.perf_counter() - clock
                 head_start.begin(position.step)
                 late = min(total - 1, int(total * _share_of_time(session, position)))
-                rate = learning_rate(max(position.step, late))
+                at = max(position.step, late)  # where schedules stand: the clock may be ahead of the steps
+                rate = learning_rate(at)
                 set_lr(optimizer, rate)
+                method.set_progress(at / total)
                 images, labels = batch.images, batch.labels
                 if prepare is not None:
                     images, labels = prepare(method, images, labels)
@@ -119,7 +119,9 @@ def fit(
                     optimizer.zero_grad(set_to_none=True)
                 position.step += 1
                 position.batch += 1
-                position.images += len(batch.labels) * accelerator.num_processes
+                counted = len(batch.labels) * accelerator.num_processes
+                position.images += counted
+                position.work += counted * (_pixels(images) / _pixels(batch.images))
                 if average is not None:
                     average.update(method, step=position.step)
                 meter.add(parts)
@@ -179,6 +181,10 @@ def _interrupted(position: Position, total: int) -> Interrupted:
 def _share_of_time(session: SessionConfig, position: Position) -> float:
     """Return how much of the time that a training may take is used; 0 where it has no limit."""
     return 0.0 if session.max_seconds is None else position.seconds / session.max_seconds
+
+
+def _pixels(images: Tensor) -> int:
+    return images.shape[-2] * images.shape[-1]
 
 
 def _due(session: SessionConfig, step: int, since: float) -> bool:

@@ -23,7 +23,7 @@ class LowResolution:
 
     Attributes:
         scale: of their sides, above 0 and below 1.
-        share: of the training, from 0 to 1, in whole epochs.
+        share: of the training, from 0 to 1; in steps, or in time where that ends the training.
     """
 
     scale: float

@@ -21,12 +21,25 @@ _PARTS = {"method", "optimizer", "average", "position", "ranks"}
 
 @dataclass
 class Position:
-    """How far a training has come."""
+    """How far a training has come.
+
+    Attributes:
+        epoch: epochs that are over.
+        batch: batches that are over of the next one.
+        step: steps in all.
+        images: that were passed, of all processes.
+        work: the same in images of full size: one on which a step saw a quarter of the pixels is a quarter.
+        seconds: in training.
+        waited: of these, for images.
+        best_score: of the weights that are selected.
+        selected_epoch: after which they were.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     images: int = 0
+    work: float = 0.0
     seconds: float = 0.0
     waited: float = 0.0
     best_score: float = -math.inf
@@ -106,5 +119,6 @@ def restore_snapshot(
     torch.set_rng_state(own["cpu"])
     if "cuda" in own:
         torch.cuda.set_rng_state(own["cuda"], accelerator.device)
-    position = Position(**{**tree["position"], "best_score": float(tree["position"]["best_score"])})
+    saved = {"work": tree["position"]["images"], **tree["position"]}  # older checkpoints count images alone
+    position = Position(**{**saved, "best_score": float(saved["best_score"])})
     return position, Meter.restored(own["meter"], accelerator.device)
