@@ -119,3 +119,25 @@ def test_gradient_flows_through_views() -> None:
     x = images(2).requires_grad_()
     create_pretext("rotation+color3").views(x).square().sum().backward()
     assert torch.equal(x.grad, 2 * 12 * x.detach())
+
+
+@pytest.mark.parametrize("name", ["color", "color3", "rotation2+color3", "patch-color:position=yes"])
+def test_normalised_values_are_permuted_where_asked(name: str) -> None:
+    """The public code normalises an image first; here what the network sees is normalised after."""
+    mean, std = torch.tensor([0.49, 0.48, 0.41]), torch.tensor([0.23, 0.22, 0.26])
+    pixels, normalised = create_pretext(name), create_pretext(f"{name}:normalised=yes")
+    assert create_pretext(normalised.name).name == normalised.name != pixels.name
+    normalised.set_moments(mean.tolist(), std.tolist())
+    x = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+    def after(images: Tensor) -> Tensor:
+        return (images - mean[:, None, None]) / std[:, None, None]
+
+    theirs = pixels.views(after(x))
+    torch.testing.assert_close(after(normalised.views(x)), theirs, atol=1e-6, rtol=0)
+    labels = torch.arange(4) % pixels.num_labels
+    torch.testing.assert_close(
+        after(normalised.transform(x, labels)), pixels.transform(after(x), labels), atol=1e-6, rtol=0
+    )
+    assert torch.equal(normalised.transform(x, 0 * labels), x)  # the identity is exact
+    assert (after(pixels.views(x)) - theirs).abs().max() > 0.1

@@ -65,6 +65,7 @@ class AuxiliaryTasks(Method):
         if len(set(self.names)) < len(tasks):
             raise PretaskError(f"each task needs a head of its own, but {self.names} holds one twice")
         self.tasks = nn.ModuleList(tasks)
+        self.encoder.normalize.tell(tasks)
         self.loss = parts.make_loss(parts.class_counts)
         self.head = parts.head(parts.num_classes, self.loss)
         self.task_heads = nn.ModuleList(

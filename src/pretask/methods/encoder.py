@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import torch
@@ -30,6 +30,11 @@ class Normalize(nn.Module):
         scale = [s if s > 1e-6 else 1.0 for s in std]
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(scale).view(-1, 1, 1), persistent=False)
+
+    def tell(self, pretexts: Iterable[Pretext]) -> None:
+        """Say to pretexts how the images that they change are normalised."""
+        for pretext in pretexts:
+            pretext.set_moments(self.mean.flatten().tolist(), self.std.flatten().tolist())
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the normalised images, same shape and memory format."""
@@ -73,6 +78,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone, self.normalize, self.layer = backbone, normalize, layer
         self.pretexts = tuple(pretexts)
+        normalize.tell(self.pretexts)
         self._beside: Tensor | None = None
         self._features_beside: Tensor | None = None
         self.image_pretext, self.feature_pretext = split_domains(pretexts)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pretask.distributed.gathering import mean_over_ranks, sum_over_ranks
 from pretask.errors import PretaskError
+from pretask.losses.base import in_full
 from pretask.methods.base import uncompiled
 from pretask.options import BELOW_ONE, SHARE, above, at_least
 from pretask.registry import Registry
@@ -99,23 +100,52 @@ class FixedGate(Gate):
 
 @GATES.register("learned")
 class LearnedGate(Gate):
-    """One linear layer on the features, a softmax for each image, the mean over the batch (G-SSL as described)."""
+    """One linear layer on the features, a softmax for each image, the mean over the batch (G-SSL as described).
 
-    def __init__(self, num_features: int, num_tasks: int) -> None:
+    Args:
+        num_features, num_tasks: see `Gate`.
+        gate_init: of the layer's weights: "linear" is torch's own, uniform within 1/√D; "kaiming" normal with deviation
+            √(2/D), as the public code for uneven classes has it, where one task then outweighs the others.
+        gate_softmax: "images" averages the softmax of each image, "mean" takes the softmax of the outputs' average, as
+            the same code does.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_tasks: int,
+        *,
+        gate_init: Annotated[
+            Literal["linear", "kaiming"], "of the gate's weights: within 1/sqrt(D), or normal ones of sqrt(2/D)"
+        ] = "linear",
+        gate_softmax: Annotated[
+            Literal["images", "mean"], "of each image, then averaged; or of the average of the images"
+        ] = "images",
+    ) -> None:
         super().__init__(num_features, num_tasks)
         self.linear = nn.Linear(num_features, num_tasks)
+        if gate_init == "kaiming":
+            nn.init.kaiming_normal_(self.linear.weight)
+        self.softmax_of = gate_softmax
 
     def forward(self, features: Tensor, losses: Losses) -> Tensor:
         """See `Gate.forward`."""
-        return mean_over_ranks(self.linear(features).softmax(dim=1).mean(dim=0))
+        outputs = in_full(self.linear(features))
+        if self.softmax_of == "mean":
+            return mean_over_ranks(outputs.mean(dim=0)).softmax(dim=0)
+        return mean_over_ranks(outputs.softmax(dim=1).mean(dim=0))
 
 
 @GATES.register("frozen")
 class FrozenGate(LearnedGate):
-    """The same layer, never trained: what the public code does, where the weights enter as plain numbers."""
+    """The same layer, never trained: what the public code does, where the weights enter as plain numbers.
 
-    def __init__(self, num_features: int, num_tasks: int) -> None:
-        super().__init__(num_features, num_tasks)
+    As it stands it is the gate of the public code for Tiny-ImageNet and for adversarial training; with `gate_init` kaiming
+    and `gate_softmax` mean it is that for uneven classes.
+    """
+
+    def __init__(self, num_features: int, num_tasks: int, **options: Any) -> None:
+        super().__init__(num_features, num_tasks, **options)
         self.linear.requires_grad_(False)
 
     def forward(self, features: Tensor, losses: Losses) -> Tensor:
@@ -142,8 +172,9 @@ class NormalisedGate(LearnedGate):
         num_tasks: int,
         *,
         gate_floor: Annotated[float, SHARE, "share of the weight that is spread evenly"] = 0.3,
+        **options: Any,
     ) -> None:
-        super().__init__(num_features, num_tasks)
+        super().__init__(num_features, num_tasks, **options)
         self.floor = gate_floor
 
     def forward(self, features: Tensor, losses: Losses) -> Tensor:

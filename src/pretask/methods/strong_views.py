@@ -43,7 +43,7 @@ class StrongViews(Augmentation):
                 rows = (done & (chosen == number)).nonzero()[:, 0]
                 if len(rows):
                     here = rows.to(images.device)
-                    drawn = [value[rows].to(images.device) for value in (strength, sign)]
+                    drawn = [value[rows].to(images) for value in (strength, sign)]
                     views[here] = operation(views[here], *drawn)
         return cut_out(views, torch.rand(2, count).to(images.device)).contiguous(
             memory_format=memory_format_of(images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -71,6 +72,12 @@ class Pretext(nn.Module, ABC):
         Raises:
             PretaskError: the pretext cannot work on so many channels.
             ValueError: it was prepared for another number.
+        """
+
+    def set_moments(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Say by which mean and deviation of each channel images are normalised behind the pretext.
+
+        It is for pretexts that change values as if these were normalised already.
         """
 
     def views(self, x: Tensor) -> Tensor:

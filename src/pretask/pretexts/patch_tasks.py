@@ -11,7 +11,7 @@ from torch import Tensor
 from pretask.errors import PretaskError
 from pretask.options import at_least, one_of
 from pretask.pretexts.base import memory_format_of
-from pretask.pretexts.color import ColorOrder
+from pretask.pretexts.color import ColorOrder, Normalised
 from pretask.pretexts.factory import PRETEXTS
 from pretask.pretexts.patch import PatchPretext
 from pretask.pretexts.place import GridPlaces, Place, Places, WindowPlaces
@@ -164,6 +164,7 @@ class PatchColor(PatchPretext):
     Args:
         grid: n of the n x n grid of tiles.
         position: whether the label holds the tile: 6·n² labels instead of 6.
+        normalised: see `ColorOrder`.
 
     Raises:
         PretaskError: a grid below 1.
@@ -173,9 +174,16 @@ class PatchColor(PatchPretext):
     order = 2
     num_actions = 6
 
-    def __init__(self, grid: Grid = 2, position: Position = False) -> None:
-        super().__init__(_grid_places(grid), position, {"grid": grid, "position": position})
-        self._orders = ColorOrder(6)
+    def __init__(
+        self, grid: Grid = 2, position: Position = False, normalised: Normalised = False
+    ) -> None:
+        options = {"grid": grid, "position": position, "normalised": normalised}
+        super().__init__(_grid_places(grid), position, options)
+        self._orders = ColorOrder(6, normalised)
+
+    def set_moments(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """See `Pretext.set_moments`."""
+        self._orders.set_moments(mean, std)
 
     def check(self, channels: int, height: int, width: int) -> None:
         """Refuse images without places or without three channels."""

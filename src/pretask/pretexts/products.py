@@ -50,6 +50,11 @@ class Product(Pretext):
         self.first.prepare(channels)
         self.second.prepare(channels)
 
+    def set_moments(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Say to both factors how images are normalised."""
+        self.first.set_moments(mean, std)
+        self.second.set_moments(mean, std)
+
     def transform(self, x: Tensor, labels: Tensor) -> Tensor:
         """Transform by both factors; see `Pretext.transform`."""
         inner = self.second.num_labels
