@@ -157,6 +157,24 @@ def test_a_flag_that_takes_one_value_names_the_way_to_compare_several(cli: Comma
     assert "--gate" in cli.well("train", "--method", "gssl", "--gate", "frozen", "-h")
 
 
+@pytest.mark.parametrize(
+    ("tokens", "left"),
+    [
+        ("--recipe gssl-tiny-imagenet --method baseline", {}),
+        (
+            "--recipe lt-gssl-cifar10 --gate uniform",
+            {"gate": "uniform", "pretext_weight": 0.1, "pretext_scale": 1.0},
+        ),
+    ],
+)
+def test_options_of_a_recipe_go_with_the_part_that_a_flag_replaces(tokens: str, left: dict) -> None:
+    """As the recipes' headers say one gets their controls."""
+    made = parsed(["train", *tokens.split()]).arguments["settings"].build(RunConfig)
+    assert dict(made.options) == left
+    recipe, flag, value = tokens.split()[1:]
+    assert dict(override(from_flat(read_recipe(recipe)), **{flag[2:]: value}).options) == left
+
+
 def test_an_option_may_be_called_much_like_a_flag_of_every_run(monkeypatch) -> None:
     class Momenta(METHODS.get("baseline")):
         def __init__(self, parts, *, momentums: Annotated[float, above(0), "of two kinds"] = 1.0) -> None:

@@ -27,6 +27,8 @@ OWN = {
     "cutmix",
     "loss",
     "gate",
+    "gate_init",
+    "gate_softmax",
     "pretext_weight",
     "pretext_scale",
 }

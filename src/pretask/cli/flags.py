@@ -138,7 +138,8 @@ def bind_settings(tokens: Sequence[str]) -> None:
 def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
     """Take the settings of --recipe and --config as defaults for the flags, the file above the recipe.
 
-    Steps of a lower layer give way to epochs of a higher one, which they would otherwise overrule.
+    Steps of a lower layer give way to epochs of a higher one, which they would otherwise overrule, and options of a part
+    to the choice of another by a flag.
 
     Raises:
         PretaskError: an unknown recipe, or a file that is no configuration.
@@ -153,6 +154,8 @@ def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.Argum
         values = {**_giving_way(values, layer), **layer}
     values = _giving_way(values, {name.lstrip("-").replace("-", "_") for name in typed})
     values.pop("kind", None)
+    flags = {name.lstrip("-").replace("-", "_") for argument in arguments for name in argument.names}
+    values = {key: value for key, value in values.items() if key in flags}
     known = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None}
     cyclopts.config.Dict(known, use_commands_as_keys=False)(app, commands, arguments)
 

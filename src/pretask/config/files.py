@@ -133,8 +133,7 @@ def override(config: C, **values: Any) -> C:
     given = spell_out(section_keys(kind), values)
     flat = {**to_flat(config), **given}
     known = config_keys(kind, flat)
-    always = section_keys(kind)
-    if any(always[key].named and not always[key].several for key in given if key in always):
+    if any(known[key].named and not known[key].several for key in given if key in known):
         flat = {key: value for key, value in flat.items() if key in known or key in given}
     for key, value in given.items():
         if key not in known:

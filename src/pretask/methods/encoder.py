@@ -28,13 +28,14 @@ class Normalize(nn.Module):
         super().__init__()
         # A channel that never varies carries nothing; dividing by its spread would carry noise.
         scale = [s if s > 1e-6 else 1.0 for s in std]
+        self._moments = tuple(mean), tuple(scale)
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(scale).view(-1, 1, 1), persistent=False)
 
     def tell(self, pretexts: Iterable[Pretext]) -> None:
         """Say to pretexts how the images that they change are normalised."""
         for pretext in pretexts:
-            pretext.set_moments(self.mean.flatten().tolist(), self.std.flatten().tolist())
+            pretext.set_moments(*self._moments)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the normalised images, same shape and memory format."""
