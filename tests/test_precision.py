@@ -38,7 +38,10 @@ def watched(network: nn.Module) -> Iterator[list[Tensor]]:
 def inputs_of(trainee: Trainee, images: Tensor, precision: str) -> list[Tensor]:
     """Return what the network sees in a step."""
     trainee = copy.deepcopy(trainee).train()  # a moving average is a network of its own, which sees the same
-    with watched(trainee.backbone) as seen, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with (
+        watched(trainee.backbone) as seen,
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+    ):
         torch.manual_seed(11)
         trainee(images, LABELS[: len(images)])
     return seen

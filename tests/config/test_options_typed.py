@@ -8,7 +8,8 @@ from typing import Annotated
 import pytest
 
 from command_line import CommandLine, parsed
-from pretask.config.files import to_full
+from pretask.config.files import from_flat, override, to_full
+from pretask.config.recipes import read_recipe
 from pretask.config.sections import PretrainConfig, RunConfig
 from pretask.losses import LOSSES
 from pretask.methods import GATES, METHODS

@@ -102,7 +102,9 @@ def test_a_short_training_is_weighted_too(configure, monkeypatch: pytest.MonkeyP
         Reweighted, "forward", lambda self, *given: weighted.append(bool(self.active)) or real(self, *given)
     )
     monkeypatch.setattr("pretask.tasks.run.foresee", lambda *_, **__: None)
-    tasks.train(configure(method="baseline", loss="ldam-drw", per_class=None, imbalance=5, steps=15, epochs=100))
+    tasks.train(
+        configure(method="baseline", loss="ldam-drw", per_class=None, imbalance=5, steps=15, epochs=100)
+    )
     assert weighted == [False] * 12 + [True] * 3
 
 

@@ -214,7 +214,9 @@ def test_second_views_are_of_the_same_images_with_crops_of_their_own(kind: str) 
     for part in paired(**given).epoch(0):
         weak, second = part.images[3:].chunk(2)
         assert len(part.labels) == len(part.index) == 15 and torch.equal(weak, second)
-    once = [part for epoch in (0, 1) for part in paired(kind=kind, workers=0, augment="resized-crop").epoch(epoch)]
+    once = [
+        part for epoch in (0, 1) for part in paired(kind=kind, workers=0, augment="resized-crop").epoch(epoch)
+    ]
     twice = [part for epoch in (0, 1) for part in paired(augment="resized-crop", **given).epoch(epoch)]
     assert all(torch.equal(a.images, b.images[:15]) for a, b in zip(once, twice, strict=True))
     mirrored = [part.images[3:].chunk(2) for part in paired(augment="flip", **given).epoch(0)]

@@ -100,9 +100,7 @@ def joint(method: Method, views: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     M = len(views)
     z = method.backbone(normal(torch.stack(views, 1).flatten(0, 1)))
     logits = method.joint_head(z).view(len(LABELS), M, N, M)
-    loss = torch.stack(
-        [F.cross_entropy(logits[:, j].flatten(1), LABELS * M + j) for j in range(M)]
-    ).mean()
+    loss = torch.stack([F.cross_entropy(logits[:, j].flatten(1), LABELS * M + j) for j in range(M)]).mean()
     aggregate = sum(logits[:, j, :, j] for j in range(M)) / M
     return loss, aggregate, z.view(len(LABELS), M, WIDTH).transpose(0, 1)
 
@@ -113,9 +111,7 @@ def test_sla(name: str) -> None:
     method = make("sla", (name,))
     same(method, x, LABELS, lambda it: joint(it, TRANSFORMATIONS[name](x))[0])
     method.eval()
-    torch.testing.assert_close(
-        method.classifier("aggregated")(x), joint(method, TRANSFORMATIONS[name](x))[1]
-    )
+    torch.testing.assert_close(method.classifier("aggregated")(x), joint(method, TRANSFORMATIONS[name](x))[1])
 
 
 def test_sla_with_self_distillation() -> None:
@@ -150,7 +146,9 @@ def test_sla_where_channels_differ_as_the_public_code_has_it() -> None:
 # LoRot and G-SSL: the public code's loops, image by image
 
 
-def patched(x: Tensor, flip: list[int], axis: str, place: list[int], turn: list[int], order: list[int]) -> Tensor:
+def patched(
+    x: Tensor, flip: list[int], axis: str, place: list[int], turn: list[int], order: list[int]
+) -> Tensor:
     """Flip rows or columns of a quadrant, turn it, permute its channels."""
     out, half = x.clone(), SIDE // 2
     for i in range(len(x)):
@@ -179,7 +177,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
 
 
 def drawn_weights(labels: Tensor, counts: Tensor) -> Tensor:
-    effective = (1 - 0.9999**counts.double()) / (1 - 0.9999)
+    effective = (1 - 0.9999 ** counts.double()) / (1 - 0.9999)
     weights = 1 / effective
     return (weights * counts.sum() / (counts * weights).sum())[labels]
 
@@ -253,7 +251,7 @@ def test_gssl_with_the_gate_of_the_public_code_for_uneven_classes(drawn: list[li
 
 
 def test_the_released_gates_differ_in_how_one_sided_they_are() -> None:
-    """Kaiming's start is √6 times as wide as that of a linear layer, so one task takes most of the weight."""
+    """Kaiming's start is √6 times as wide as that of a linear layer; these are the numbers of docs/methods/gssl.md."""
     features = torch.rand(64, 64, generator=torch.Generator().manual_seed(0)) * 2
     largest = {}
     for gate in ("frozen", "frozen:gate_init=kaiming:gate_softmax=mean"):
@@ -264,7 +262,7 @@ def test_the_released_gates_differ_in_how_one_sided_they_are() -> None:
             found.append(made(features, lambda at: []).max().item())
         largest[gate] = sorted(found)[50]
     plain, uneven = largest.values()
-    assert plain < 0.55 < 0.65 < uneven
+    assert plain == pytest.approx(0.48, abs=0.02) and uneven == pytest.approx(0.65, abs=0.02)
     assert 0.9 < make_gate("learned:gate_init=kaiming", 2000).linear.weight.std() / math.sqrt(2 / 2000) < 1.1
 
 

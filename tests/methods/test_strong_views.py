@@ -40,15 +40,21 @@ THEIRS = {
     "autocontrast": lambda image, level, sign: ImageOps.autocontrast(image.convert("RGB")),
     "equalize": lambda image, level, sign: ImageOps.equalize(image.convert("RGB")),
     "rotate": lambda image, level, sign: image.rotate(sign * int(30 * level / 10)),
-    "solarize": lambda image, level, sign: ImageOps.solarize(image.convert("RGB"), 256 - int(256 * level / 10)),
+    "solarize": lambda image, level, sign: ImageOps.solarize(
+        image.convert("RGB"), 256 - int(256 * level / 10)
+    ),
     "color": lambda *given: enhanced(ImageEnhance.Color, *given),
     "contrast": lambda *given: enhanced(ImageEnhance.Contrast, *given),
     "brightness": lambda *given: enhanced(ImageEnhance.Brightness, *given),
     "sharpness": lambda *given: enhanced(ImageEnhance.Sharpness, *given),
     "shear-x": lambda image, level, sign: affine(image, 1, sign * 0.3 * level / 10, 0, 0, 1, 0),
     "shear-y": lambda image, level, sign: affine(image, 1, 0, 0, sign * 0.3 * level / 10, 1, 0),
-    "translate-x": lambda image, level, sign: affine(image, 1, 0, sign * int(0.3 * level / 10 * SIDE), 0, 1, 0),
-    "translate-y": lambda image, level, sign: affine(image, 1, 0, 0, 0, 1, sign * int(0.3 * level / 10 * SIDE)),
+    "translate-x": lambda image, level, sign: affine(
+        image, 1, 0, sign * int(0.3 * level / 10 * SIDE), 0, 1, 0
+    ),
+    "translate-y": lambda image, level, sign: affine(
+        image, 1, 0, 0, 0, 1, sign * int(0.3 * level / 10 * SIDE)
+    ),
     "posterize": lambda image, level, sign: ImageOps.posterize(image.convert("RGB"), 4 + int(4 * level / 10)),
 }
 """Of pictures with an opacity, which is 0 where nothing is seen: grey, as in the authors' code."""

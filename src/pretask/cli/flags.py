@@ -138,8 +138,8 @@ def bind_settings(tokens: Sequence[str]) -> None:
 def read_defaults(app: App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
     """Take the settings of --recipe and --config as defaults for the flags, the file above the recipe.
 
-    Steps of a lower layer give way to epochs of a higher one, which they would otherwise overrule, and options of a part
-    to the choice of another by a flag.
+    Steps of a lower layer give way to epochs of a higher one, which they would otherwise overrule, and options of
+    a part to the choice of another by a flag.
 
     Raises:
         PretaskError: an unknown recipe, or a file that is no configuration.

@@ -46,7 +46,7 @@ class ClassificationLoss(nn.Module, ABC):
 
 
 def in_full(logits: Tensor) -> Tensor:
-    """Return logits in float32 at least: autocast leaves their softmax in bf16 on a CPU, where 0.95 is 0.949 or 0.953."""
+    """Return logits in float32 at least: on a CPU autocast leaves their softmax in bf16, which knows no 0.95."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

@@ -185,7 +185,9 @@ class Encoder(nn.Module):
         def change_own(last: Tensor) -> Tensor:
             return last if change is None else torch.cat((change(last[:count]), last[count:]))
 
-        features = self._through(torch.cat((x, self.normalize(beside))), None if change is None else change_own)
+        features = self._through(
+            torch.cat((x, self.normalize(beside))), None if change is None else change_own
+        )
         own = len(features) - len(beside)
         self._features_beside = features[own:]
         return features[:own]

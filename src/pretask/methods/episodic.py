@@ -158,7 +158,7 @@ class EpisodicMethod(Trainee):
         return {"loss": loss, "accuracy": accuracy(scores.detach().argmax(1), targets)}
 
     def scores(self, features: Tensor) -> Tensor:
-        """Return the scores of all queries' views; heads compute in float32 at least, whatever the step around them does.
+        """Return the scores of all queries' views; heads compute in float32 at least, whatever the step does.
 
         Args:
             features: of episodes, [E, N, k + q, M, D], the support first.

@@ -116,7 +116,8 @@ class LearnedGate(Gate):
         num_tasks: int,
         *,
         gate_init: Annotated[
-            Literal["linear", "kaiming"], "of the gate's weights: within 1/sqrt(D), or normal ones of sqrt(2/D)"
+            Literal["linear", "kaiming"],
+            "of the gate's weights: within 1/sqrt(D), or normal ones of sqrt(2/D)",
         ] = "linear",
         gate_softmax: Annotated[
             Literal["images", "mean"], "of each image, then averaged; or of the average of the images"
@@ -140,8 +141,8 @@ class LearnedGate(Gate):
 class FrozenGate(LearnedGate):
     """The same layer, never trained: what the public code does, where the weights enter as plain numbers.
 
-    As it stands it is the gate of the public code for Tiny-ImageNet and for adversarial training; with `gate_init` kaiming
-    and `gate_softmax` mean it is that for uneven classes.
+    As it stands it is the gate of the public code for Tiny-ImageNet and for adversarial training; with `gate_init`
+    kaiming and `gate_softmax` mean it is that for uneven classes.
     """
 
     def __init__(self, num_features: int, num_tasks: int, **options: Any) -> None:

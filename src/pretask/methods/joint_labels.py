@@ -54,8 +54,8 @@ class JointLabels(MultiViewMethod):
         }
 
     def plain_logits(self, features: Tensor) -> Tensor:
-        """Return logits from the columns of the plain image, or where none is, their mean; see `Method.plain_logits`."""
-        by_class = self.joint_head(features).unflatten(1, (self.num_classes, self.num_labels))
+        """Return the plain image's columns, or the mean of all where none are; see `Method.plain_logits`."""
+        by_class: Tensor = self.joint_head(features).unflatten(1, (self.num_classes, self.num_labels))
         return by_class[..., : self._plain_columns].mean(2)
 
     @property

@@ -103,7 +103,9 @@ def _sheared(images: Tensor, strength: Tensor, sign: Tensor, entry: str) -> Tens
 
 
 def _shifted(images: Tensor, strength: Tensor, sign: Tensor, entry: str, extent: int) -> Tensor:
-    return moved(images, _matrices(strength, **{entry: (0.3 * strength * images.shape[extent]).floor() * sign}))
+    return moved(
+        images, _matrices(strength, **{entry: (0.3 * strength * images.shape[extent]).floor() * sign})
+    )
 
 
 def _turned(images: Tensor, strength: Tensor, sign: Tensor) -> Tensor:

@@ -174,9 +174,7 @@ class PatchColor(PatchPretext):
     order = 2
     num_actions = 6
 
-    def __init__(
-        self, grid: Grid = 2, position: Position = False, normalised: Normalised = False
-    ) -> None:
+    def __init__(self, grid: Grid = 2, position: Position = False, normalised: Normalised = False) -> None:
         options = {"grid": grid, "position": position, "normalised": normalised}
         super().__init__(_grid_places(grid), position, options)
         self._orders = ColorOrder(6, normalised)

@@ -235,7 +235,7 @@ class Task(ABC, Generic[C, D, T]):
         return ""
 
     def passes(self, trainee: T) -> float:
-        """Return what an image is to cost the trainee over a whole training, in passes forwards and backwards at full size.
+        """Return what an image is to cost the trainee over a training, in forward and backward passes at full size.
 
         What it has cost in the end is counted step by step.
         """

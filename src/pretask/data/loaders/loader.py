@@ -184,7 +184,9 @@ class PairedLoader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches `start`… of an epoch, the labelled images first; others have label -1."""
         labelled = self._labelled_from(epoch * len(self) + start)
-        others = [loader.epoch(epoch, start) for loader in (self.unlabelled, self.second) if loader is not None]
+        others = [
+            loader.epoch(epoch, start) for loader in (self.unlabelled, self.second) if loader is not None
+        ]
         for views in zip(*others, strict=True):
             batch, other = next(labelled), views[0]
             yield Batch(
