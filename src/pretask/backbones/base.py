@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pretask.backbones.facts import BackboneFacts
+from pretask.backbones.stem import StemChoice
 from pretask.errors import PretaskError
 from pretask.registry import Registry
 
@@ -163,6 +164,7 @@ class Request:
     pretrained: bool = False
     dropout: float = 0.0
     keep_stem: bool = False
+    stem: StemChoice = "auto"
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class Family:
         words, examples: for listings.
         matches: whether a name is the family's.
         build: returns the randomly initialised, or pretrained, network.
-        has_pretrained, has_dropout: whether a request may ask for these.
+        has_pretrained, has_dropout, has_stem: whether a request may ask for these.
         fallback: whether it is asked after all other families.
     """
 
@@ -183,6 +185,7 @@ class Family:
     build: Callable[[Request], Backbone]
     has_pretrained: bool = False
     has_dropout: bool = False
+    has_stem: bool = False
     fallback: bool = False
 
 

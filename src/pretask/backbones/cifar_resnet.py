@@ -77,9 +77,11 @@ NAMES = tuple(f"resnet{depth}" for depth in DEPTHS)
 
 def _build(request: Request) -> CifarResNet:
     depth = int(request.name.removeprefix("resnet"))
-    return CifarResNet(depth, stem_for(request.image_size), request.in_channels)
+    return CifarResNet(depth, stem_for(request.image_size, request.stem), request.in_channels)
 
 
 FAMILIES.register("cifar-resnet")(
-    Family("CIFAR ResNets, option-A shortcuts", NAMES, matches=NAMES.__contains__, build=_build)
+    Family(
+        "CIFAR ResNets, option-A shortcuts", NAMES, matches=NAMES.__contains__, build=_build, has_stem=True
+    )
 )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pretask.backbones.base import FAMILIES, Backbone, Family, Request
 from pretask.backbones.facts import BackboneFacts, output_shapes
+from pretask.backbones.stem import StemChoice, stem_of_its_own
 from pretask.backbones.weights import load_weights
 from pretask.errors import PretaskError
 
@@ -27,6 +28,7 @@ def create_backbone(
     dropout: float = 0.0,
     weights: Path | str | None = None,
     keep_stem: bool = False,
+    stem: StemChoice = "auto",
 ) -> Backbone:
     """Return a network without its classifier, with its `facts` filled in.
 
@@ -44,18 +46,21 @@ def create_backbone(
         weights: a file with weights of the network, .safetensors or a state dict that torch has saved.
         keep_stem: give timm's ResNets, for small images too, the kernel that published weights have, as `pretrained`
             and `weights` do.
+        stem: for ResNets; see `pretask.backbones.stem.stem_for`.
 
     Raises:
         PretaskError: the name is unknown, the sizes are not positive, the model cannot take such images,
-            weights or dropout were asked for that the backbone does not have or cannot fetch, or a file that cannot be
-            read or does not fit; see `pretask.backbones.weights.load_weights`.
+            weights, dropout or a stem were asked for that the backbone does not have or cannot fetch, or a file that
+            cannot be read or does not fit; see `pretask.backbones.weights.load_weights`.
     """
     name = resolve_backbone_name(name, image_size)
     _check_sizes(name, image_size, in_channels, dropout)
     family = _family_of(name)
     _check_options(family, name, pretrained, dropout)
+    if stem != "auto" and not family.has_stem:
+        raise stem_of_its_own(name)
     keep_stem = keep_stem or pretrained or weights is not None
-    backbone = family.build(Request(name, image_size, in_channels, pretrained, dropout, keep_stem))
+    backbone = family.build(Request(name, image_size, in_channels, pretrained, dropout, keep_stem, stem))
     facts = _measure(backbone, name, image_size, in_channels)
     if weights is not None:
         note = load_weights(backbone.layer_root, Path(weights), name, backbone.converted)

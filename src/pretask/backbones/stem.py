@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
+
+from pretask.errors import PretaskError
+
+StemChoice = Literal["auto", "1", "2", "4"]
+"""By how much the stem shrinks an image: as `stem_for` has it for the size, or by 1, 2 or 4."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,10 @@ class Stem:
         return f"{self.kernel}x{self.kernel} stride {self.stride}{pool}{skipped}"
 
 
-def stem_for(image_size: tuple[int, int]) -> Stem:
-    """Return the stem for images of `image_size` (height, width), by the longer side.
+def stem_for(image_size: tuple[int, int], asked: StemChoice = "auto") -> Stem:
+    """Return the stem that is asked for, or that for images of `image_size` (height, width), by the longer side.
+
+    Asked for, 1 is 3×3 of stride 1, 2 is 3×3 of stride 2, and 4 is 7×7 of stride 2 with a max-pool.
 
     The aim is a final map between 4×4 and 14×14, where there is something left to pool and pooling does not
     average over hundreds of places. With the three stages of the CIFAR networks (÷4 after the stem):
@@ -41,7 +49,7 @@ def stem_for(image_size: tuple[int, int]) -> Stem:
 
     ImageNet networks shrink by 8 after the stem (28 → 4, 96 → 6, 224 → 7) and ignore `stages`.
     """
-    side = max(image_size)
+    side = {"auto": max(image_size), "1": min(40, max(image_size)), "2": 64, "4": 224}[asked]
     if side <= 12:
         return Stem(3, 1, stages=(1, 2, 1))
     if side <= 40:
@@ -59,3 +67,10 @@ def stem_convolution(stem: Stem, in_channels: int, width: int) -> nn.Conv2d:
 def stem_pool(stem: Stem) -> nn.Module:
     """Return the stem's pooling, or the identity where it has none."""
     return nn.MaxPool2d(3, stride=2, padding=1) if stem.pool else nn.Identity()
+
+
+def stem_of_its_own(name: str) -> PretaskError:
+    """Return the error for a network whose stem cannot be chosen."""
+    return PretaskError(
+        f"{name} has a stem of its own: drop --stem, or choose a CIFAR ResNet, a wide one, or one of timm's (resnet18)"
+    )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pretask.backbones.base import FAMILIES, IMAGENET, Backbone, Family, Normalisation, Request
 from pretask.backbones.facts import output_shapes
-from pretask.backbones.stem import Stem, stem_for
+from pretask.backbones.stem import Stem, stem_for, stem_of_its_own
 from pretask.errors import PretaskError
 
 
@@ -214,7 +214,10 @@ def _build(request: Request) -> TimmBackbone:
     resnet = importlib.import_module("timm.models.resnet")
     net = _network(request)
     if isinstance(net, resnet.ResNet):
-        words = adapt_resnet_stem(net, stem_for(request.image_size), keep_kernel=request.keep_stem)
+        stem = stem_for(request.image_size, request.stem)
+        words = adapt_resnet_stem(net, stem, keep_kernel=request.keep_stem)
+    elif request.stem != "auto":
+        raise stem_of_its_own(request.name)
     else:
         words = _stem_words(net)
     try:
@@ -263,6 +266,7 @@ FAMILIES.register("timm")(
         matches=_is_timm_name,
         build=_build,
         has_pretrained=True,
+        has_stem=True,
         fallback=True,
     )
 )

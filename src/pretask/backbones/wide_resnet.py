@@ -91,7 +91,9 @@ def _depth_and_width(name: str) -> tuple[int, int]:
 
 def _build(request: Request) -> WideResNet:
     depth, width = _depth_and_width(request.name)
-    return WideResNet(depth, width, stem_for(request.image_size), request.in_channels, request.dropout)
+    return WideResNet(
+        depth, width, stem_for(request.image_size, request.stem), request.in_channels, request.dropout
+    )
 
 
 FAMILIES.register("wide-resnet")(
@@ -101,5 +103,6 @@ FAMILIES.register("wide-resnet")(
         matches=lambda name: _NAME.fullmatch(name) is not None,
         build=_build,
         has_dropout=True,
+        has_stem=True,
     )
 )

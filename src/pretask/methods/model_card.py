@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from pretask.backbones.stem import StemChoice
 from pretask.errors import PretaskError
 from pretask.io.documents import read_json_object
 from pretask.methods.classifier import Reading
@@ -37,6 +38,7 @@ class ModelCard:
         pretrained: whether the network started from published weights: then mean and std are those of these weights,
             and a ResNet has their stem.
         preparation: what is done to a picture before or inside the model, where an export states it.
+        stem: of a ResNet, where it is not that for the size of the images; see `create_backbone`.
         format: of the file; a larger number than this version's is refused.
     """
 
@@ -52,6 +54,7 @@ class ModelCard:
     facts: dict[str, Any] = field(default_factory=dict)
     pretrained: bool = False
     preparation: dict[str, Any] = field(default_factory=dict)
+    stem: StemChoice = "auto"
     format: int = FORMAT
 
 
@@ -106,12 +109,11 @@ def _wrong_key(content: dict[str, Any]) -> str | None:
     for key, possible in _POSSIBLE.items():
         if key not in content or not possible(content[key]):
             return key
-    for key, kind in (
-        ("pretrained", bool),
-        ("preparation", dict),
-    ):  # cards of earlier versions do not have them
+    for key, kind in (("pretrained", bool), ("preparation", dict)):  # cards of earlier versions do not have them
         if not isinstance(content.get(key, kind()), kind):
             return key
+    if content.get("stem", "auto") not in get_args(StemChoice):  # likewise
+        return "stem"
     if len(content["mean"]) != content["channels"] or len(content["std"]) != content["channels"]:
         return "channels"
     if content["inferences"] and content["inference"] not in content["inferences"]:

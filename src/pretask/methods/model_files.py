@@ -186,7 +186,11 @@ def _rebuild_encoder(
     card: ModelCard, tensors: dict[str, Tensor], pretexts: Sequence[Pretext] = (), layer: str | None = None
 ) -> Encoder:
     backbone = create_backbone(
-        card.backbone, image_size=card.image_size, in_channels=card.channels, keep_stem=card.pretrained
+        card.backbone,
+        image_size=card.image_size,
+        in_channels=card.channels,
+        keep_stem=card.pretrained,
+        stem=card.stem,
     )
     backbone.load_state_dict(_with_prefix(tensors, "backbone."))
     return Encoder(backbone, Normalize(card.mean, card.std), pretexts, layer)

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
+from pretask.backbones.stem import StemChoice
 from pretask.config.files import C, override, to_full
 from pretask.config.sections import Kind
 from pretask.data import ImageData, LabelledImages
@@ -101,6 +102,7 @@ class Task(ABC, Generic[C, D, T]):
         own, session, self.device = self.decisions(), self.config.session, device
         common = {
             "backbone": self._backbone_name(),
+            "stem": self._stem(),
             "augment": self.images.augment
             if self.config.data.augment == "auto"
             else self.config.data.augment,
@@ -147,6 +149,7 @@ class Task(ABC, Generic[C, D, T]):
             pretrained=asked.pretrained,
             weights=asked.weights,
             keep_stem=asked.init is not None and read_card(Path(asked.init)).pretrained,
+            stem=asked.stem,
         )
         if asked.init is not None:
             load_backbone_weights(backbone, Path(asked.init))
@@ -163,6 +166,11 @@ class Task(ABC, Generic[C, D, T]):
         if asked.backbone == "auto" and asked.init is not None:
             return read_card(Path(asked.init)).backbone
         return resolve_backbone_name(asked.backbone, self.images.image_size)
+
+    def _stem(self) -> StemChoice:
+        """Return the stem asked for; where none is, that of the run to start from."""
+        asked = self.config.backbone
+        return asked.stem if asked.stem != "auto" or asked.init is None else read_card(Path(asked.init)).stem
 
     def images_per_step(self, trainee: T) -> int:
         """Return how many labelled images a process takes in a step of the trainee."""
@@ -319,6 +327,7 @@ class Task(ABC, Generic[C, D, T]):
             inference=inference,
             facts={**known, **facts},
             pretrained=backbone.facts.pretrained,
+            stem=self.config.backbone.stem,
         )
 
 
