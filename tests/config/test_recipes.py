@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cyclopts
 import pytest
 import torch
 from recipe_settings import CLASSES, data_of, method_of, setting_of, source_of, views_of
 
 from command_line import parsed
+from pretask.cli import catalogue
+from pretask.config import recipes
 from pretask.config.files import from_flat, to_full
-from pretask.config.recipes import read_recipe, recipe_names, recipe_text
+from pretask.config.recipes import read_recipe, recipe_names, recipe_result, recipe_text
 from pretask.config.sections import RunConfig
 from pretask.data import ArrayImages, ImageData, LabelledImages
 from pretask.errors import PretaskError
@@ -181,6 +185,20 @@ def test_adversarial_header_tells_how_to_evaluate(name):
     assert f"# then: {command}" in recipe_text(name)
     assert f" --name {name}-seed0\n" in recipe_text(name)
     parsed(command.split()[1:])
+
+
+def test_the_list_says_what_a_run_of_a_recipe_came_to(monkeypatch):
+    for name in recipe_names():
+        page = recipe_result(name).rpartition(", ")[2]
+        assert not page or (Path(__file__).parents[2] / page).is_file(), name
+    text = "# Title\n#\n# run here: 94.1 % (3 seeds), docs/results/page.md\ndata: cifar10\n"
+    for module in (recipes, catalogue):
+        monkeypatch.setattr(
+            module, "recipe_text", lambda name: text if name == "sla-cifar10" else "# Other\n"
+        )
+    told = {line.split()[0]: line for line in catalogue.entries("recipes")}
+    assert told["sla-cifar10"].endswith(" Title; run here: 94.1 % (3 seeds), docs/results/page.md")
+    assert told["adv-cifar10"].endswith(" Other; run here: no")
 
 
 def test_titles_differ():

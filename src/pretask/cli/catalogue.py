@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pretask.config.recipes import recipe_names, recipe_text
+from pretask.config.recipes import recipe_names, recipe_result, recipe_text
 from pretask.options import Option
 from pretask.specs import default_options
 
@@ -101,7 +101,11 @@ def _executors() -> list[str]:
 
 
 def _recipes() -> list[str]:
-    return [f"{name:<28} {recipe_text(name).splitlines()[0].lstrip('# ')}" for name in recipe_names()]
+    """Return a line per recipe: name, title, and what came of it where it was run here."""
+    return [
+        f"{name:<34} {recipe_text(name).splitlines()[0].lstrip('# ')}; run here: {recipe_result(name) or 'no'}"
+        for name in recipe_names()
+    ]
 
 
 def _options() -> list[str]:

@@ -43,6 +43,16 @@ def read_recipe_for(kind: type[AnyConfig], name: str) -> dict[str, Any]:
     return values
 
 
+RUN_HERE = "# run here: "
+"""How the line of a header begins that says what a run of the recipe by this project came to, and where it is told."""
+
+
+def recipe_result(name: str) -> str:
+    """Return what a run of the recipe by this project came to; "" where there was none."""
+    lines = recipe_text(name).splitlines()
+    return next((line.removeprefix(RUN_HERE) for line in lines if line.startswith(RUN_HERE)), "")
+
+
 def recipe_text(name: str) -> str:
     """Return the file of the recipe `name`, its header of comments included."""
     return files(__name__).joinpath(f"{name}.yaml").read_text()
