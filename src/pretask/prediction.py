@@ -21,11 +21,13 @@ from pretask.export import load_model, local_folder
 from pretask.io.documents import one_line
 from pretask.methods import ModelCard, read_card
 from pretask.training.device import resolve_device
+from pretask.training.guest import as_guest
 
 _BATCH = 64
 _CHUNK = 8  # pictures that a thread reads at a time
 
 
+@as_guest()
 def predict(
     run: Path | str,
     images: Sequence[Path | str],
@@ -46,7 +48,7 @@ def predict(
         inference: a way to answer; None is the model's default.
         top: how many classes to name, clamped to the number of classes.
         skip_bad: leave out pictures that cannot be read.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         console: where what is left out is counted and named; nothing is printed without one.
 
     Returns:

@@ -18,6 +18,7 @@ from pretask.evaluation.features import Budget, FeatureBank, FeatureEvaluator
 from pretask.methods import ModelCard, load_classifier, load_encoder, no_head, read_card
 from pretask.training.data import build_data, split_seed
 from pretask.training.device import resolve_device
+from pretask.training.guest import as_guest
 
 
 def read_data(folder: Path, source: str | None, card: ModelCard) -> ImageData:
@@ -96,6 +97,7 @@ FEATURES = "features"
 """Stands for the inference where a protocol uses the features alone."""
 
 
+@as_guest()
 def evaluate_run(
     folder: Path | str,
     protocols: Sequence[str] = ("accuracy",),
@@ -121,7 +123,7 @@ def evaluate_run(
         split: "train", "validation" or "test".
         data: other data, of which `split` is used; brought to the model's image size and channels.
         batch_size: images in a forward pass.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         epsilon: radius of attacks in pixel values of [0, 1]; None for what each protocol stands for.
         per_class: train images of each class that protocols on features may learn from.
         label_fraction: the same as a share of each class.

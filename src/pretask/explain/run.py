@@ -15,10 +15,12 @@ from pretask.methods import ModelCard, no_head, read_card
 from pretask.reports import write_run_report
 from pretask.reports.explanations import FOLDER
 from pretask.training.device import prepare_host, resolve_device
+from pretask.training.guest import as_guest
 
 DEFAULT_PARTS = ("gradcam", "examples", "pretexts", "tsne", "pca")
 
 
+@as_guest()
 def explain(
     runs: Sequence[Path | str],
     *,
@@ -48,7 +50,7 @@ def explain(
         to: folder to write; "explain" in the first run where None, whose report then shows the pictures.
         format: of the pictures.
         seed: draws images, and starts t-SNE.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
 
     Returns:
         what is written to `explain.json`: {"runs", "data", "split", "seed", "files": {part: path}} with what

@@ -15,9 +15,11 @@ from pretask.export.formats import get_format
 from pretask.export.preparation import preparation
 from pretask.io.files import make_folder, write_atomically
 from pretask.methods import ModelCard, load_classifier, read_card
+from pretask.training.guest import as_guest
 from pretask.training.run_folder import RunFolder
 
 
+@as_guest()
 def export_model(
     run: Path | str,
     to: Path | str | None = None,

@@ -43,6 +43,7 @@ from pretask.tasks.foresee import FORWARD_SHARE
 from pretask.training.data import fix_version
 from pretask.training.device import resolve_device, resolve_precision
 from pretask.training.display import in_minutes, say
+from pretask.training.guest import as_guest
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
 
 REPORT = "fit.html"
@@ -65,6 +66,7 @@ _MANY_TO_JUDGE = 300
 """Validation images that are enough to choose by."""
 
 
+@as_guest()
 def fit(
     data: str | Path | ImageData,
     seconds: float | None = None,

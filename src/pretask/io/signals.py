@@ -17,7 +17,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, frame: object) -> None:
         received.append(number)
-        signal.signal(number, previous[signal.Signals(number)])
+        signal.signal(number, previous[signal.Signals(number)] or signal.SIG_DFL)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -29,7 +29,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(received)
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: set by a program in another language, which Python cannot name
+                signal.signal(number, handler)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pretask.backbones import Backbone, create_backbone
@@ -174,7 +175,8 @@ def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
 @contextmanager
 def _refusing_unfit(folder: Path, card: ModelCard) -> Iterator[None]:
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):  # layers are drawn before they have their weights
+            yield
     except (KeyError, RuntimeError, ValueError):
         raise PretaskError(
             f"the weights in {folder / 'model.safetensors'} do not fit the {card.backbone} that model.json describes: "

@@ -23,6 +23,7 @@ from pretask.studies.plan import parse_variants
 from pretask.training.data import build_data
 from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device, resolve_precision
 from pretask.training.display import say
+from pretask.training.guest import as_guest
 from pretask.training.run_folder import describe_environment
 
 SIDE, CHANNELS, CLASSES, BATCHES = 32, 3, 10, 8
@@ -33,6 +34,7 @@ PLAIN_LOOP, RESIDENT, DATALOADER = "plain loop", "loader of the run", "torchvisi
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
+@as_guest()
 def measure_speed(
     config: RunConfig,
     methods: tuple[str, ...] = ("baseline", "sla"),

@@ -21,10 +21,12 @@ from pretask.studies.study import Study
 from pretask.studies.trials import Trial
 from pretask.tasks import Supervised
 from pretask.training.data import build_data
+from pretask.training.guest import as_guest
 
 METRICS = ("top1", "top5", "balanced", "many", "medium", "few", "ece", "loss")
 
 
+@as_guest()
 def compare(
     config: RunConfig,
     methods: tuple[str, ...],

@@ -15,8 +15,10 @@ from pretask.studies.plan import Cell, Variant
 from pretask.studies.rows import Done, Score
 from pretask.studies.study import Study
 from pretask.studies.trials import Trial
+from pretask.training.guest import as_guest
 
 
+@as_guest()
 def compare_few_shot(
     config: FewShotConfig,
     methods: tuple[str, ...],

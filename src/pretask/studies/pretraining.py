@@ -20,6 +20,7 @@ from pretask.studies.study import Study
 from pretask.studies.trials import Trial
 from pretask.training.data import build_data
 from pretask.training.device import resolve_device
+from pretask.training.guest import as_guest
 from pretask.training.run_folder import RunFolder
 
 RANDOM, SUPERVISED = "random", "supervised"
@@ -33,6 +34,7 @@ _SHARED_WITH_LABELS = (
 )  # fmt: skip
 
 
+@as_guest()
 def compare_pretraining(
     config: PretrainConfig,
     methods: tuple[str, ...],
