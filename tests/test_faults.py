@@ -224,7 +224,7 @@ def test_a_broken_npz(pretask):
         ({"augment": "crop-flop"}, ("unknown augmentation 'crop-flop'", "did you mean 'crop-flip'?")),
         ({"selection": "valdation"}, ('"valdation" for --selection', '"validation", "last", "test"')),
         ({"optimizer": "adam"}, ("--optimizer adam is not allowed", "adamw")),
-        ({"device": "gpu"}, ("unknown device 'gpu'", "auto, cpu or cuda")),
+        ({"device": "gpu"}, ("unknown device 'gpu'", "auto, cpu, cuda or mps")),
         ({"pretexts": ("color",)}, ("3 channels, not 1", "--channels 3", "rotation")),
         ({"method": "sla-sd", "views": 1}, ("at least two views", "--views with 2 to 4", "--method sla")),
         ({"views": 9}, ("9 views", "--views with 1 to 4")),

@@ -50,11 +50,11 @@ def test_options_of_parts_hide_no_key_of_a_section() -> None:
 def test_what_may_differ_on_resume_is_marked() -> None:
     free = {key for key, option in section_keys(RunConfig).items() if FREE in option.marks}
     assert free == {
-        "data_root", "workers", "name", "runs", "threads", "checkpoint_seconds", "checkpoint_steps", "log_every",
+        "data_root", "workers", "name", "runs", "checkpoint_seconds", "checkpoint_steps", "log_every",
         "profile",
     }  # fmt: skip
     decided = {key for key, option in section_keys(RunConfig).items() if DECIDED in option.marks}
-    assert {"augment", "pretexts", "backbone", "precision", "compile", "low_resolution"} <= decided
+    assert {"augment", "pretexts", "backbone", "precision", "compile", "threads", "low_resolution"} <= decided
 
 
 def test_round_trip_through_yaml(tmp_path: Path) -> None:

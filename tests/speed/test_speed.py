@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from command_line import CommandLine, flags
 from pretask.cli.main import main
@@ -84,11 +83,8 @@ def test_own_data_and_other_methods() -> None:
     assert found["loaders"] == {}
 
 
-def test_the_short_timing_decides_once_for_all_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    decisions = iter(
-        [{torch.float32: 2.0, torch.bfloat16: 1.0}] + [{torch.float32: 1.0, torch.bfloat16: 1.0}] * 9
-    )
-    monkeypatch.setattr(device, "_conv_seconds", lambda *_: next(decisions))
+def test_what_the_cpu_can_do_decides_for_all_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_cpu_has", lambda feature: True)
     asked = from_flat({**SMALL, "precision": "auto"})
     found = measure_speed(asked, ("baseline", "sla"), rounds=1, per_round=1, plain=False)
     assert [row["precision"] for row in found["steps"]] == ["bf16", "bf16"]

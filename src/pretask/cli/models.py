@@ -47,7 +47,7 @@ def evaluate(
     batch_size
         images in a forward pass
     device
-        auto, cpu or cuda
+        auto, cpu, cuda or mps
     epsilon
         how far an attack may go, in 255ths of the pixel range: 8 is 8/255; the protocol's own where not given
     per_class
@@ -107,7 +107,7 @@ def predict(
     skip_bad
         leave out images that cannot be read, and say how many
     device
-        auto, cpu or cuda
+        auto, cpu, cuda or mps
     """
     from rich.console import Console
 
@@ -210,7 +210,7 @@ def explain(
     seed
         draws images, and starts t-SNE
     device
-        auto, cpu or cuda
+        auto, cpu, cuda or mps
     """
     from pretask.cli.results_text import explanation_lines
     from pretask.explain import explain as draw

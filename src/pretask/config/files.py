@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -199,10 +199,15 @@ def save_config(config: AnyConfig, path: Path) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
+def merge_for_resume(asked: C, saved: AnyConfig, folder: Path, free: Collection[str] = ()) -> C:
     """Return what a resumed run uses: the saved values, or the asked ones where they cannot change the result.
 
     A key that the first start decides takes what it decided where it is left open.
+
+    Args:
+        asked, saved: the two.
+        folder: of the run.
+        free: further keys that cannot change the result, as the run is made.
 
     Raises:
         PretaskError: the configurations differ; the first differing key is named with both values.
@@ -214,7 +219,7 @@ def merge_for_resume(asked: C, saved: AnyConfig, folder: Path) -> C:
     old, new = to_full(saved), to_full(asked)
     keys = {**config_keys(type(saved), old), **config_keys(type(asked), new)}
     for key, value in new.items():
-        if FREE in keys[key].marks:
+        if FREE in keys[key].marks or key in free:
             old[key] = value
         elif value != old.get(key, value) and not (DECIDED in keys[key].marks and value in _OPEN):
             raise PretaskError(

@@ -134,8 +134,8 @@ class SessionConfig:
     name: Annotated[str | None, FREE, "of the run's folder; else method-data-seed"] = None
     runs: Annotated[str, FREE, "folder of all runs"] = "runs"
     seed: Annotated[int, SEED, "of weights, order and augmentation"] = 0
-    device: Annotated[str, "auto, cpu or cuda"] = "auto"
-    precision: Annotated[Literal["auto", "fp32", "bf16"], DECIDED, "auto takes the faster"] = "auto"
+    device: Annotated[str, "auto, cpu, cuda or mps"] = "auto"
+    precision: Annotated[Literal["auto", "fp32", "bf16"], DECIDED, "auto: by what the device can do"] = "auto"
     compile: Annotated[
         Literal["auto", "yes", "graphs", "no"],
         DECIDED,
@@ -144,7 +144,7 @@ class SessionConfig:
     channels_last: Annotated[bool, "memory format"] = True
     sync_batch_norm: Annotated[bool, "statistics over all processes"] = True
     shard_weights: Annotated[bool, "among processes (FSDP)"] = False
-    threads: Annotated[int | None, at_least(1), FREE, "threads on the CPU"] = None
+    threads: Annotated[int | None, between(1, 1024), DECIDED, "threads on the CPU"] = None
     max_seconds: Annotated[float | None, above(0), "end the training by then"] = None
     eval_every: Annotated[int, at_least(1), "epochs between validations"] = 1
     selection: Annotated[Selection, "by what weights are kept"] = "validation"

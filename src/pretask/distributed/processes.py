@@ -117,7 +117,7 @@ def share_batch_statistics(module: nn.Module, device: torch.device) -> nn.Module
 def found_by_first(find: Callable[[], T]) -> T:
     """Return what the first process finds, on all; every process must ask.
 
-    For what may turn out otherwise from process to process: a timing, or what somebody else's server says just now.
+    For what may turn out otherwise from process to process: what its CPU has, what another's server says just now.
 
     Raises:
         PretaskError: the first process's, on all.

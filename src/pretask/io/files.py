@@ -37,7 +37,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
     try:
         place.mkdir(parents=True)
         write(temporary)
-        with temporary.open("rb") as file:
+        with temporary.open("rb+") as file:  # Windows flushes no file that is open to read
             os.fsync(file.fileno())
         temporary.rename(draft)
         _remove(place)  # before `path` is there: a reader that finds it whole finds no leftovers

@@ -69,7 +69,8 @@ def effective_rank(embeddings: Tensor) -> float:
     The exponential of the entropy of their singular values (Roy & Vetterli, EUSIPCO 2007): from 1, all on one line or
     in one point, to d.
     """
-    centred = embeddings.detach().double()
+    held = embeddings.detach()
+    centred = (held.cpu() if held.is_mps else held).double()  # a Mac's GPU has no such numbers
     centred = centred - centred.mean(0)
     values = torch.linalg.svdvals(centred)
     total = float(values.sum())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic
 
 from rich.console import Console
 
 from pretask.config.files import C, override
+from pretask.data.parallel import usable_cpus
 from pretask.errors import PretaskError
 from pretask.io.documents import read_json_object, write_sealed
 from pretask.io.files import write_atomically, write_json
@@ -25,7 +27,7 @@ from pretask.studies.plan import Cell, Plan, Variant, cell_config, check_seeds, 
 from pretask.studies.rows import RUNS, Control, Done, rows_of, summarise, write_rows
 from pretask.studies.trials import LOCKS, Results, Trial, held
 from pretask.training.data import fix_version
-from pretask.training.device import hardware, resolve_device, resolve_precision
+from pretask.training.device import available_threads, choose_precision, hardware, resolve_device
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
 
 DECIDED = "decided.json"
@@ -83,8 +85,9 @@ class Study(ABC, Generic[C]):
         self.plan = make_plan(self.config, self.variants, self.seeds, work if equal_compute else None)
         session = self.config.session
         self.folder = Path(session.runs) / folder_name(session.name, f"{self.prefix}-{self.data_name}")
-        config = decide_precision(self.config, execution, self.folder)
-        trials = self.trials(_with_threads(config, executor.threads))
+        config, decided = decide_once(self.config, executor.threads, execution, self.folder)
+        self.decided = (*self.decided, *decided)
+        trials = self.trials(config)
         if console is not None:
             self._announce(trials, console)
         failures = execute(trials, executor, self.folder, console)
@@ -142,7 +145,7 @@ class Study(ABC, Generic[C]):
             settings = cell_config(config, cell, str(self.folder))
             run = RunFolder(self.folder / cell.name)
             if run.begun:
-                run.open(settings)
+                run.open(settings, free=("threads",))  # with another number, its results count all the same
             cells[cell] = (settings, run)
         return cells
 
@@ -199,28 +202,58 @@ def _with_threads(config: C, threads: int | None) -> C:
     return override(config, threads=threads)
 
 
-def decide_precision(config: C, execution: Execution, folder: Path) -> C:
-    """Return the configuration with its precision decided, as the first start of the study in `folder` did.
+def decide_once(
+    config: C, threads: int | None, execution: Execution, folder: Path
+) -> tuple[C, tuple[Decision, ...]]:
+    """Return the configuration with what results on a CPU depend on decided, as the first start of the study did.
 
-    All runs of a study are made alike, whenever and by whomever they are begun: on a CPU a short timing decides,
-    which a busy machine may turn the other way from run to run. GPUs of one kind all decide alike; what the machines
-    of a cluster have is not known here, unless `--device cpu` is given: their runs decide for themselves.
+    All runs of a study are made alike, whenever and by whomever they are begun, and however many at a time: in one
+    precision, with one number of threads. GPUs of one kind all decide alike; what the machines of a cluster have is not
+    known here, unless `--device cpu` is given: their runs decide for themselves.
+
+    Args:
+        config: of the study; what it names is left as it is.
+        threads: that a run would have now; None for all that there are.
+        execution: says where runs are made, and how many at a time.
+        folder: of the study.
+
+    Returns:
+        the configuration, and what was decided.
 
     Raises:
         PretaskError: what was decided cannot be read or written.
     """
     session = config.session
-    if session.precision != "auto" or (execution.executor != "local" and session.device != "cpu"):
-        return config
-    device = resolve_device(session.device)
-    if device.type != "cpu":
-        return config
+    known = execution.executor == "local" or session.device == "cpu"
+    device = resolve_device(session.device) if known else None
+    if device is None or device.type != "cpu":
+        return _with_threads(config, threads), ()
+    jobs, cpus = execution.jobs or 1, usable_cpus()
+    share = f"{'all' if jobs == 1 else 'a share'} of {cpus} CPUs"
+    lasting = "results depend on it, --threads fixes it for any --jobs"
+    now = Decision("threads", threads or available_threads(), f"{share}; {lasting}")
+    found = [made for made in (choose_precision(device), now) if getattr(session, made.key) in ("auto", None)]
+    if not found:
+        return config, ()
     path = folder / DECIDED
     with held(folder / LOCKS / f"{DECIDED}.lock", wait=True):
-        if not path.is_file():
-            write_json(path, {"precision": resolve_precision("auto", device)})
-        decided = read_json_object(path, f"delete {path}, and the study decides again")
-    return override(config, precision=str(decided.get("precision")))
+        saved = (
+            read_json_object(path, f"delete {path}, and the study decides again") if path.is_file() else {}
+        )
+        missing = {made.key: made.value for made in found if made.key not in saved}
+        if missing:
+            write_json(path, {**saved, **missing})
+    found = [
+        made
+        if made.key in missing
+        else replace(made, value=saved[made.key], reason="as when the study began")
+        for made in found
+    ]
+    config = override(config, **{made.key: made.value for made in found})
+    if now.key not in missing and (busy := jobs * (config.session.threads or 1)) > cpus:
+        slow = f"as when the study began; {busy} threads hinder each other on {cpus} CPUs, type fewer --jobs"
+        found = [replace(made, reason=slow) if made.key == now.key else made for made in found]
+    return config, tuple(found)
 
 
 def curve(cell: Cell, records: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> dict[str, Any]:

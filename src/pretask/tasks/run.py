@@ -19,8 +19,16 @@ from pretask.io.documents import write_sealed
 from pretask.tasks.foresee import foresee
 from pretask.tasks.task import D, Task
 from pretask.training.data import fix_version
-from pretask.training.device import hardware, peak_memory, prepare_host, resolve_device
+from pretask.training.device import (
+    choose_precision,
+    free_on,
+    hardware,
+    peak_memory,
+    prepare_host,
+    resolve_device,
+)
 from pretask.training.display import in_minutes, say
+from pretask.training.guest import as_guest
 from pretask.training.optim import check_optimizer, training_length
 from pretask.training.run_folder import RunFolder, describe_environment, run_name
 from pretask.training.snapshot import Position
@@ -28,6 +36,7 @@ from pretask.training.step import check_pieces
 from pretask.training.weights import T, check_sharding
 
 
+@as_guest()
 def run_task(
     kind: type[Task[C, D, T]],
     config: C,
@@ -49,7 +58,9 @@ def run_task(
     task = kind.read(fix_version(config) if data is None else config, data)
     session = task.config.session
     folder = RunFolder(Path(session.runs) / run_name(session, task.name, task.data.name))
-    asked = task.config = folder.open(task.config)  # what a first start decided is not decided again
+    # What a first start decided is not decided again.
+    asked = task.config = folder.open(task.config, free_on(accelerator.device))
+    prepare_host(asked.session.threads, accelerator.device)
     if not folder.finished:
         say(console, f"data      {task.data.summary()}")
         for note in task.images.notes:
@@ -60,6 +71,7 @@ def run_task(
         return _with_folder(task, folder, folder.read_results())
 
     trainee = task.build()
+    task.check_step(trainee)
     expected = foresee(task, trainee, pieces_open=asked.optim.accumulate is None, timed=watched)
     config = task.config
     validate = task.validation(console)
@@ -193,8 +205,7 @@ def _machine_line(
     precision: str = session.precision
     compiled = "not compiled" if session.compile == "no" else "compiled"
     if asked.precision == "auto":
-        timed = "faster in a short timing" if precision == "bf16" else "bf16 was no faster in a short timing"
-        precision += f" ({'what this GPU does best' if on_gpu else timed})"
+        precision += f" ({choose_precision(accelerator.device).reason})"
     if asked.compile == "auto":
         where = "with weights shared out" if session.shard_weights else f"on a {'GPU' if on_gpu else 'CPU'}"
         compiled += f" (the default {where})"

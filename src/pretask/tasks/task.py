@@ -17,7 +17,7 @@ from pretask.backbones.stem import StemChoice
 from pretask.config.files import C, override, to_full
 from pretask.config.sections import Kind
 from pretask.data import ImageData, LabelledImages
-from pretask.data.loaders.loader import Loader, create_loader, pair
+from pretask.data.loaders.loader import Loader, check_ratio, create_loader, pair
 from pretask.data.loaders.schedule import Schedule
 from pretask.data.splits.classes import ClassSplit
 from pretask.errors import PretaskError
@@ -108,6 +108,7 @@ class Task(ABC, Generic[C, D, T]):
             else self.config.data.augment,
             "precision": resolve_precision(session.precision, device),
             "compile": resolve_compile(session.compile, device, session.shard_weights),
+            "threads": session.threads or torch.get_num_threads(),
             "accumulate": self.config.optim.accumulate or 1,
         }
         self.config = override(self.config, **{**to_full(self.config), **common, **own})
@@ -175,6 +176,21 @@ class Task(ABC, Generic[C, D, T]):
     def images_per_step(self, trainee: T) -> int:
         """Return how many labelled images a process takes in a step of the trainee."""
         return self.config.optim.batch_size
+
+    def check_step(self, trainee: T) -> None:
+        """Refuse a step that takes more images than there are, or is cut into more pieces than it has images.
+
+        Raises:
+            PretaskError: see above.
+        """
+        rows = min(self.images_per_step(trainee), len(self.images.train))
+        if (pieces := self.config.optim.accumulate) > rows:
+            raise PretaskError(
+                f"--accumulate {pieces} cuts the {rows} images of a step into more pieces than there are: "
+                f"type --accumulate {rows} or less"
+            )
+        if trainee.unlabelled_per_image:
+            check_ratio(rows, trainee.unlabelled_per_image, len(self.unlabelled))
 
     def loader(self, trainee: T, rank: int = 0, world_size: int = 1) -> Loader:
         """Return the batches of one rank to train on; `decide` was called.

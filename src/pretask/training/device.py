@@ -5,21 +5,21 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import resource
 import sys
-import time
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from pretask.data.parallel import usable_cpus
 from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
+from pretask.options import Decision
 
 # Parameters of mallopt(3), as <malloc.h> of glibc numbers them.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _NEVER, _PAD = 2**31 - 1, 64 * 2**20
+_BF16_INSTRUCTIONS = {"AMX": "amx_bf16", "AVX512-BF16": "avx512_bf16"}
+"""With which convolutions in bf16 were measured to be faster than in fp32, by their names in torch."""
 
 
 def keep_freed_memory() -> bool:
@@ -43,13 +43,15 @@ def keep_freed_memory() -> bool:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu" or "cuda".
+    """Return the device for "auto", "cpu", "cuda" or "mps"; "auto" is "cuda" where there is one, else "cpu".
 
     Raises:
         PretaskError: another name, or no GPU where one is asked for.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise PretaskError(f"unknown device '{name}': type --device auto, cpu or cuda")
+    if name not in ("auto", "cpu", "cuda", "mps"):
+        raise PretaskError(f"unknown device '{name}': type --device auto, cpu, cuda or mps")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise PretaskError("torch has no GPU of a Mac (mps) here: type --device cpu, or auto")
     if name == "cuda" and not torch.cuda.is_available():
         raise PretaskError("no CUDA device is visible to torch: type --device cpu, or check the driver")
     if name == "auto":
@@ -58,42 +60,46 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(asked: str, device: torch.device) -> str:
-    """Return "fp32" or "bf16", the same on all processes, each of which must ask.
-
-    "auto" takes bf16 where a short timing finds it at least 1.2 times as fast.
-    """
+    """Return "fp32" or "bf16", the same on all processes, each of which must ask; see `choose_precision`."""
     # Asked for or not: a process may come late, and read in the run's folder what the first has decided.
-    return found_by_first(lambda: _precision(asked, device))
+    return found_by_first(lambda: choose_precision(device).value if asked == "auto" else asked)
 
 
-def _precision(asked: str, device: torch.device) -> str:
-    if asked != "auto":
-        return asked
+def choose_precision(device: torch.device) -> Decision:
+    """Return what precision "auto" is on a device, and why: by its instructions, so that it is the same every time."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    seconds = _conv_seconds(torch.float32, torch.bfloat16)
-    return "bf16" if seconds[torch.float32] > 1.2 * seconds[torch.bfloat16] else "fp32"
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        major, minor = torch.cuda.get_device_capability(device)
+        reason = f"this GPU, of compute capability {major}.{minor}, {'has' if able else 'lacks'} bf16"
+    elif device.type == "cpu":
+        found = [name for name, feature in _BF16_INSTRUCTIONS.items() if _cpu_has(feature)]
+        able = bool(found)
+        reason = f"this CPU has {found[0] if able else 'neither ' + ' nor '.join(_BF16_INSTRUCTIONS)}"
+    else:
+        able, reason = False, f"the one that every {device.type} device has"
+    return Decision("precision", "bf16" if able else "fp32", reason)
 
 
-def _conv_seconds(*dtypes: torch.dtype) -> dict[torch.dtype, float]:
-    """Return the shortest time of a convolution in each precision, in turn, so that other work hinders all alike."""
-    pieces = {}
-    for dtype in dtypes:
-        images = torch.zeros(16, 32, 16, 16, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        pieces[dtype] = nn.Conv2d(32, 32, 3, padding=1, bias=False).to(dtype), images
-    best = dict.fromkeys(dtypes, float("inf"))
-    with torch.no_grad():
-        for _ in range(12):
-            for dtype, (conv, images) in pieces.items():
-                start = time.perf_counter()
-                conv(images)
-                best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return best
+def _cpu_has(feature: str) -> bool:
+    """Whether the CPU has some instructions, by the names of `torch.cpu.get_capabilities`."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get(feature, False))
+    # A torch without it says the same in private.
+    ask = {"amx_bf16": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}[feature]
+    return bool(getattr(torch.cpu, ask)())
 
 
 def available_threads() -> int:
     """Return torch's own number of threads, but no more than the CPUs that a container leaves this process."""
     return min(torch.get_num_threads(), usable_cpus())
+
+
+def free_on(device: torch.device) -> tuple[str, ...]:
+    """Return the keys of a configuration that change what a run computes on other devices, but not on this one.
+
+    On a CPU sums are shared out among threads, so that their number decides in which order the parts are added.
+    """
+    return () if device.type == "cpu" else ("threads",)
 
 
 def prepare_host(threads: int | None, device: torch.device) -> None:
@@ -163,6 +169,12 @@ def peak_memory(device: torch.device) -> int:
     """Return the largest memory this process has used, in bytes: of the GPU on a GPU, else resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # of POSIX alone
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

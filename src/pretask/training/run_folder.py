@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -34,8 +35,12 @@ class RunFolder:
         self.results = path / "results.json"
         self.environment = path / "environment.json"
 
-    def open(self, config: C) -> C:
+    def open(self, config: C, free: Collection[str] = ()) -> C:
         """Make the folder, or resume one that was started with the same configuration.
+
+        Args:
+            config: what is asked.
+            free: keys that may differ, beside those that always may.
 
         Returns:
             the configuration to use: `config`, or the saved one where a run is resumed.
@@ -44,7 +49,7 @@ class RunFolder:
             PretaskError: the folder holds a run of another configuration, or cannot be made.
         """
         if self.begun:
-            return merge_for_resume(config, load_any_config(self.config), self.path)
+            return merge_for_resume(config, load_any_config(self.config), self.path, free)
         make_folder(self.path, "another --runs folder")
         return config
 

@@ -71,6 +71,8 @@ def save_snapshot(
     own = {"cpu": torch.get_rng_state(), "meter": meter.state()}
     if accelerator.device.type == "cuda":
         own["cuda"] = torch.cuda.get_rng_state(accelerator.device)
+    elif accelerator.device.type == "mps":
+        own["mps"] = torch.mps.get_rng_state()
     ranks = gather_object([own]) if accelerator.num_processes > 1 else [own]
     tree = {
         **weights.state(keep=accelerator.is_main_process),
@@ -119,6 +121,8 @@ def restore_snapshot(
     torch.set_rng_state(own["cpu"])
     if "cuda" in own:
         torch.cuda.set_rng_state(own["cuda"], accelerator.device)
+    if "mps" in own:
+        torch.mps.set_rng_state(own["mps"])
     saved = {"work": tree["position"]["images"], **tree["position"]}  # older checkpoints count images alone
     position = Position(**{**saved, "best_score": float(saved["best_score"])})
     return position, Meter.restored(own["meter"], accelerator.device)

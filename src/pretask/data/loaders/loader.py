@@ -227,12 +227,27 @@ def pair(
     Raises:
         PretaskError: there are fewer unlabelled images than a batch takes.
     """
+    check_ratio(labelled.batch_size, ratio, len(unlabelled))
     wanted = ratio * labelled.batch_size
     other = make(unlabelled, wanted, None)
-    if other.batch_size < wanted:
-        raise PretaskError(
-            f"a step takes {labelled.batch_size} labelled and {wanted} unlabelled images, and there are "
-            f"{len(unlabelled)} of these: type a smaller --batch-size or --unlabelled-ratio"
-        )
+    if other.batch_size < wanted:  # each rank takes a batch of its own
+        raise _too_few(labelled.batch_size, ratio, len(unlabelled))
     second = None if views == 1 else make(unlabelled, wanted, SameOrder.of(other.schedule))
     return PairedLoader(labelled, other, second)
+
+
+def check_ratio(rows: int, ratio: int, unlabelled: int) -> None:
+    """Refuse a step of `rows` labelled images, and `ratio` unlabelled ones for each, where there are fewer of these.
+
+    Raises:
+        PretaskError: see above.
+    """
+    if ratio * rows > unlabelled:
+        raise _too_few(rows, ratio, unlabelled)
+
+
+def _too_few(rows: int, ratio: int, unlabelled: int) -> PretaskError:
+    return PretaskError(
+        f"a step takes {rows} labelled and {ratio * rows} unlabelled images, and there are {unlabelled} of these: "
+        "type a smaller --batch-size or --unlabelled-ratio"
+    )

@@ -21,7 +21,7 @@ class Executor(ABC):
 
     Args:
         execution: numbers that were checked.
-        device: of the study's configuration: "auto", "cpu" or "cuda".
+        device: of the study's configuration: "auto", "cpu", "cuda" or "mps".
 
     Attributes:
         in_process: whether trials are made in this process, so that they can take objects that cannot leave it.
