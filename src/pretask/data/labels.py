@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pretask.errors import PretaskError
+from pretask.io.documents import one_line
 
 
 def encode_labels(
@@ -34,6 +35,20 @@ def encode_labels(
     return _from_integers(columns, where, class_names)
 
 
+def as_array(values: Any, what: str) -> np.ndarray[Any, Any]:
+    """Return a list, a tensor or an array of any kind as one array.
+
+    Raises:
+        PretaskError: they do not make one, as rows of several lengths or images of several sizes.
+    """
+    try:
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except Exception as fault:  # a list can hold objects of any library, each with errors of its own
+        raise PretaskError(
+            f"{what} do not make one array ({one_line(fault).rstrip('.')}): give numbers or strings in one shape"
+        ) from None
+
+
 def check_count(images: int, labels: int, where: str) -> None:
     """Raise `PretaskError` unless there are as many labels as images."""
     if images != labels:
@@ -55,7 +70,7 @@ def check_same_classes(train: set[str], other: set[str], split: str, where: str)
 
 
 def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
-    array = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    array = as_array(values, what)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -63,7 +78,7 @@ def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
     if array.dtype.kind == "O":
         if any(value is None for value in array):
             raise PretaskError(f"{what} have empty entries: remove those rows or label them")
-        array = np.asarray(array.tolist())
+        array = as_array(array.tolist(), what)
     if array.dtype.kind in "bui":
         return array.astype(np.int64)
     if array.dtype.kind in "SU":

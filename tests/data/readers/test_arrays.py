@@ -38,6 +38,13 @@ def test_layouts_and_dtypes(images):
     assert (data.channels, data.image_size, data.class_names) == (3, (5, 4), ("0", "1", "2"))
 
 
+def test_lists_and_tensors_with_gradients():
+    images = [torch.from_numpy(image) for image in NHWC]
+    assert same_pixels(load_data((images, LABELS.tolist())), NHWC)
+    images = (torch.from_numpy(NHWC).permute(0, 3, 1, 2).float() / 255).requires_grad_()
+    assert same_pixels(load_data((images, torch.from_numpy(LABELS))), NHWC)
+
+
 def test_uint8_tensor_is_shared_not_copied():
     images = torch.from_numpy(NHWC).permute(0, 3, 1, 2).contiguous()
     assert load_data((images, LABELS)).train.images.storage.data_ptr() == images.data_ptr()
@@ -90,6 +97,16 @@ def test_channels_are_converted():
         ({"train": (NHWC, LABELS), "test": (NHWC, LABELS + 1)}, "class 3 .* has no train image"),
         ({"train": (NHWC, LABELS), "test": (NHWC, LABELS.astype(str))}, "strings in one split"),
         (42, "cannot load data from a int"),
+        (
+            ([NHWC[0], NHWC[1, :3]], LABELS[:2]),
+            "train images of arrays do not make one array .*inhomogeneous",
+        ),
+        (([[[1, 2], [3]]], LABELS[:1]), "do not make one array"),
+        ((NHWC, [[0], [1, 2], [0], [1], [2], [0]]), "train labels of arrays do not make one array"),
+        ((NHWC, [object()] * 6), "object: whole numbers"),
+        ((NHWC, [10**400] * 6), "object: whole numbers"),
+        ((NHWC, torch.zeros(6, dtype=torch.bfloat16)), "do not make one array .*BFloat16"),
+        (([NHWC[0], None], LABELS[:2]), "arrays"),
     ],
 )
 def test_faults(source, message):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pretask.data.images.containers import SPLITS, ArrayImages, LabelledImages, RawData, split_of
-from pretask.data.labels import check_count, encode_labels
+from pretask.data.labels import as_array, check_count, encode_labels
 from pretask.data.prepare import physical_memory
 from pretask.errors import PretaskError
 from pretask.io.documents import one_line
@@ -48,7 +48,7 @@ def images_from_array(array: Any, what: str) -> ArrayImages:
     Raises:
         PretaskError: the shape is ambiguous or unknown, or the values are outside their range.
     """
-    tensor = array if isinstance(array, Tensor) else _tensor(array, what)
+    tensor = array.detach() if isinstance(array, Tensor) else _tensor(array, what)
     return ArrayImages(_as_uint8(_channels_first(tensor, what), what))
 
 
@@ -70,7 +70,7 @@ def _named_pairs(source: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def _tensor(array: Any, what: str) -> Tensor:
-    found = np.asarray(array)
+    found = as_array(array, what)
     if found.dtype.kind not in "uif":
         raise PretaskError(f"{what} are {found.dtype}: pixels must be uint8, or floating point in [0, 1]")
     if found.dtype.itemsize > 8:
