@@ -6,10 +6,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
+from torch.profiler import ProfilerActivity, profile
 from torchmetrics.functional import classification as reference
 
 from pretask.evaluation import metrics
+from pretask.evaluation.accuracy import all_metrics
+from pretask.evaluation.predictions import Predictions
 
 
 @pytest.fixture(params=[(2, 1.0), (3, 0.1), (7, 30.0)], ids=["two", "three-unsure", "seven-overconfident"])
@@ -97,7 +101,7 @@ def test_confusion_has_true_classes_in_rows(sample):
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_balanced_accuracy_leaves_out_classes_without_images(sample):
     logits, labels = sample
-    accuracies = metrics.class_accuracies(metrics.confusion(logits, labels))
+    accuracies = metrics.class_accuracies(logits, labels)
     if logits.shape[1] > 2:
         assert accuracies[1] is None
     assert metrics.balanced_accuracy(accuracies) == pytest.approx(
@@ -157,10 +161,46 @@ def test_reliability_holds_the_bins_and_adds_up_to_the_calibration_error(sample)
 
 
 def test_confused_pairs_come_most_frequent_first_and_without_the_diagonal():
-    counts = torch.tensor([[9, 0, 2], [5, 1, 0], [0, 0, 0]])
-    assert metrics.confused_pairs(counts) == [(1, 0, 5), (0, 2, 2)]
-    assert metrics.confused_pairs(counts, limit=1) == [(1, 0, 5)]
-    assert counts[0, 0] == 9
+    counts = {(0, 0): 9, (0, 2): 2, (1, 0): 5, (1, 1): 1, (2, 1): 2}
+    places = [place for place, n in counts.items() for _ in range(n)]
+    labels = torch.tensor([true for true, _ in places])
+    logits = torch.eye(3)[[named for _, named in places]]
+    assert metrics.confused_pairs(logits, labels) == [(1, 0, 5), (0, 2, 2), (2, 1, 2)]
+    assert metrics.confused_pairs(logits, labels, limit=1) == [(1, 0, 5)]
+
+
+def test_counts_of_classes_are_sums_of_the_confusion_matrix(sample):
+    logits, labels = sample
+    matrix = metrics.confusion(logits, labels)
+    images, answers, right = metrics.class_counts(logits, labels)
+    assert images.tolist() == matrix.sum(1).tolist()
+    assert answers.tolist() == matrix.sum(0).tolist()
+    assert right.tolist() == matrix.diagonal().tolist()
+
+
+def test_pieces_of_the_logits_give_the_same_numbers(sample, monkeypatch):
+    logits, labels = sample
+    whole = [
+        metrics.mean_loss(logits, labels),
+        metrics.expected_calibration_error(logits, labels),
+        metrics.reliability(logits, labels),
+    ]
+    assert whole[0] == float(F.cross_entropy(logits.double(), labels))
+    monkeypatch.setattr(metrics, "_NUMBERS_AT_ONCE", 3 * logits.shape[1])
+    assert metrics.mean_loss(logits, labels) == pytest.approx(whole[0], rel=1e-12)
+    assert metrics.expected_calibration_error(logits, labels) == whole[1]
+    assert metrics.reliability(logits, labels) == whole[2]
+
+
+def test_twenty_thousand_classes_take_no_memory_of_their_square():
+    labels = torch.arange(0, 20_000, 100)
+    logits = torch.zeros(len(labels), 20_000)
+    logits[torch.arange(len(labels)), labels.roll(1)] = 1
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as taken:
+        found = all_metrics(Predictions(logits, labels), torch.ones(20_000, dtype=torch.int64))
+    assert found["top1"] == 0 and found["confusion"] is None and len(found["confused_pairs"]) == 20
+    most = max(event.cpu_memory_usage for event in taken.key_averages())
+    assert most < 20 * logits.nbytes < 20_000**2
 
 
 def test_a_single_class_is_always_right():
@@ -169,4 +209,4 @@ def test_a_single_class_is_always_right():
     assert metrics.top_k(logits, labels) == 1.0
     assert metrics.expected_calibration_error(logits, labels) == 0.0
     assert metrics.reliability(logits, labels)["share"][-1] == 1.0
-    assert metrics.confused_pairs(torch.tensor([[4]])) == []
+    assert metrics.confused_pairs(logits, labels) == []

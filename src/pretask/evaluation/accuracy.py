@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from pretask.evaluation import metrics
 from pretask.evaluation.base import EVALUATORS, Headline
@@ -68,8 +67,8 @@ def all_metrics(predictions: Predictions, train_counts: torch.Tensor) -> dict[st
         classes; `None` beyond 256 classes), "confused_pairs" [true, predicted, images], "reliability".
     """
     logits, labels = predictions.logits, predictions.labels
-    counts = metrics.confusion(logits, labels)
-    per_class = metrics.class_accuracies(counts)
+    per_class = metrics.class_accuracies(logits, labels)
+    small = predictions.num_classes <= CONFUSION_CLASSES
     return {
         **summary(predictions),
         "top5": metrics.top_k(logits, labels, 5),
@@ -77,9 +76,9 @@ def all_metrics(predictions: Predictions, train_counts: torch.Tensor) -> dict[st
         **metrics.group_accuracy(per_class, train_counts),
         "ece": metrics.expected_calibration_error(logits, labels),
         "per_class": per_class,
-        "images_per_class": counts.sum(1).tolist(),
-        "confusion": counts.tolist() if predictions.num_classes <= CONFUSION_CLASSES else None,
-        "confused_pairs": [list(pair) for pair in metrics.confused_pairs(counts)],
+        "images_per_class": metrics.class_counts(logits, labels)[0].tolist(),
+        "confusion": metrics.confusion(logits, labels).tolist() if small else None,
+        "confused_pairs": [list(pair) for pair in metrics.confused_pairs(logits, labels)],
         "reliability": metrics.reliability(logits, labels),
     }
 
@@ -87,11 +86,10 @@ def all_metrics(predictions: Predictions, train_counts: torch.Tensor) -> dict[st
 def summary(predictions: Predictions) -> dict[str, float]:
     """Return the cheap metrics: "top1", "balanced", "loss" (mean negative log-likelihood) and "n"."""
     logits, labels = predictions.logits, predictions.labels
-    counts = metrics.confusion(logits, labels)
     return {
         "top1": metrics.top_k(logits, labels),
-        "balanced": metrics.balanced_accuracy(metrics.class_accuracies(counts)),
-        "loss": float(F.cross_entropy(logits.double(), labels)),
+        "balanced": metrics.balanced_accuracy(metrics.class_accuracies(logits, labels)),
+        "loss": metrics.mean_loss(logits, labels),
         "n": len(labels),
     }
 

@@ -195,7 +195,7 @@ def accuracies(scores: Tensor, labels: Tensor) -> dict[str, float]:
     """Return "top1", "balanced" and "macro_f1" of scores `[n, N]`."""
     return {
         "top1": metrics.top_k(scores, labels),
-        "balanced": metrics.balanced_accuracy(metrics.class_accuracies(metrics.confusion(scores, labels))),
+        "balanced": metrics.balanced_accuracy(metrics.class_accuracies(scores, labels)),
         "macro_f1": metrics.macro_f1(scores, labels),
     }
 

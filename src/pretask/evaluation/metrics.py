@@ -1,17 +1,21 @@
 """Metrics over logits and labels. All are shares in [0, 1]; `None` stands for one that does not exist.
 
+Beside the logits, and the matrix of `confusion`, none takes more memory than a few numbers per image and per class.
 They equal those of torchmetrics bit for bit, whose import takes longer than that of torch.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # The borders of Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019.
 MANY_MORE_THAN = 100
 FEW_LESS_THAN = 20
 ECE_BINS = 15
+_NUMBERS_AT_ONCE = 2**24
+"""Logits that are looked at in twice their precision at a time."""
 
 
 def top_k(logits: Tensor, labels: Tensor, k: int = 1) -> float:
@@ -35,11 +39,20 @@ def confusion(logits: Tensor, labels: Tensor) -> Tensor:
     return cells.view(num_classes, num_classes)
 
 
-def class_accuracies(counts: Tensor) -> list[float | None]:
-    """Return the recall of each class from a confusion matrix `[N, N]`; `None` for a class without images."""
-    images = counts.sum(1).tolist()
-    correct = counts.diagonal().tolist()
-    return [hit / total if total else None for hit, total in zip(correct, images, strict=True)]
+def class_counts(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for each class, int64 `[N]`: its images, how many answers name it, and how many of these are right."""
+    named, num_classes = logits.argmax(1), logits.shape[1]
+    columns = (labels, named, labels[labels == named])
+    images, answers, right = (torch.bincount(column, minlength=num_classes) for column in columns)
+    return images, answers, right
+
+
+def class_accuracies(logits: Tensor, labels: Tensor) -> list[float | None]:
+    """Return the recall of each class; `None` for a class without images."""
+    images, _, right = class_counts(logits, labels)
+    return [
+        hit / total if total else None for hit, total in zip(right.tolist(), images.tolist(), strict=True)
+    ]
 
 
 def balanced_accuracy(accuracies: list[float | None]) -> float:
@@ -55,9 +68,9 @@ def macro_f1(logits: Tensor, labels: Tensor) -> float:
 
     Classes that have no image and are never predicted do not count.
     """
-    counts = confusion(logits, labels)
-    named_or_true = counts.sum(0) + counts.sum(1)
-    scores = 2 * counts.diagonal() / named_or_true.clamp(min=1)
+    images, answers, right = class_counts(logits, labels)
+    named_or_true = answers + images
+    scores = 2 * right / named_or_true.clamp(min=1)
     return float((scores / (named_or_true > 0).sum()).sum())
 
 
@@ -113,21 +126,38 @@ def reliability(logits: Tensor, labels: Tensor, bins: int = ECE_BINS) -> dict[st
     }
 
 
-def confused_pairs(counts: Tensor, limit: int = 20) -> list[tuple[int, int, int]]:
-    """Return the most frequent mistakes of a confusion matrix as (true class, predicted class, images)."""
-    wrong = counts.clone().fill_diagonal_(0)
-    num_classes = len(counts)
-    images, places = wrong.flatten().sort(descending=True, stable=True)
-    top = [(images[i].item(), places[i].item()) for i in range(min(limit, len(places)))]
-    return [(int(place) // num_classes, int(place) % num_classes, int(n)) for n, place in top if n]
+def mean_loss(logits: Tensor, labels: Tensor) -> float:
+    """Return the mean negative log-likelihood of the labels."""
+    pieces = zip(_pieces(logits), _pieces(labels, logits.shape[1]), strict=True)
+    return sum(float(F.cross_entropy(some.double(), own, reduction="sum")) for some, own in pieces) / len(
+        labels
+    )
+
+
+def confused_pairs(logits: Tensor, labels: Tensor, limit: int = 20) -> list[tuple[int, int, int]]:
+    """Return the most frequent mistakes as (true class, predicted class, images); of equals the first classes."""
+    named, num_classes = logits.argmax(1), logits.shape[1]
+    wrong = labels != named
+    pairs, images = torch.unique(labels[wrong] * num_classes + named[wrong], return_counts=True)
+    images, order = images.sort(descending=True, stable=True)
+    return [
+        (pair // num_classes, pair % num_classes, n)
+        for pair, n in zip(pairs[order][:limit].tolist(), images[:limit].tolist(), strict=True)
+    ]
 
 
 def _binned(logits: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the confidence of each answer, whether it is right, and its bin; a confidence of 1 is in the last."""
-    confidence, named = logits.double().softmax(1).float().max(1)
-    confidence = confidence.clamp(max=1 - 1e-7)
+    best = [some.double().softmax(1).float().max(1) for some in _pieces(logits)]
+    named = torch.cat([indices for _, indices in best])
+    confidence = torch.cat([values for values, _ in best]).clamp(max=1 - 1e-7)
     places = torch.bucketize(confidence, torch.linspace(0, 1, bins + 1), right=True) - 1
     return confidence, named == labels, places
+
+
+def _pieces(rows: Tensor, width: int | None = None) -> tuple[Tensor, ...]:
+    """Return rows in pieces of which each stands for `_NUMBERS_AT_ONCE` logits; `width` is that of the logits."""
+    return rows.split(max(1, _NUMBERS_AT_ONCE // (rows.shape[1] if width is None else width)))
 
 
 def _group(train_images: int) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from pretask.data import ImageData
 from pretask.data.fitting import fit as fit_image
 from pretask.evaluation.accuracy import Accuracy
-from pretask.evaluation.metrics import confused_pairs, confusion
+from pretask.evaluation.metrics import confused_pairs
 from pretask.methods import load_classifier
 from pretask.statistics import Difference, paired_share_difference, share_interval
 from pretask.training.run_folder import RunFolder
@@ -61,7 +61,7 @@ def judge(folder: Path, data: ImageData, pictures: ImageData, device: torch.devi
         }
 
     pairs = []
-    for truth, answer, count in confused_pairs(confusion(predictions.logits, predictions.labels), PAIRS):
+    for truth, answer, count in confused_pairs(predictions.logits, predictions.labels, PAIRS):
         rows = ((predictions.labels == truth) & (answers == answer)).nonzero().flatten()[:OF_EACH_PAIR]
         names = data.class_names[truth], data.class_names[answer]
         pairs.append(
