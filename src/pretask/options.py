@@ -103,6 +103,9 @@ class Mark:
 
 DECIDED = Mark("may be left open; the first start of a run decides it")
 FREE = Mark("does not change what a run computes, so that a resumed run may have another")
+LARGEST, SMALLEST = 1e30, 1e-30
+"""What a number that is not 0 may be in size: beyond these, squares and products leave what float32 can hold."""
+LARGEST_WHOLE = 2**63 - 1
 OPEN: Any = None
 """The default of a `DECIDED` option that a run chooses from its data; typed and written as "auto"."""
 _AUTO = "auto"
@@ -244,6 +247,10 @@ class Option:
                 continue
             if not _finite(number) or (self.range is not None and not self.range.allows(number)):
                 return f"a number {self.range.words}" if self.range is not None else "a finite number"
+            if isinstance(number, int) and abs(number) > LARGEST_WHOLE:
+                return "a number of at most 64 bits"
+            if isinstance(number, float) and not (number == 0 or SMALLEST <= abs(number) <= LARGEST):
+                return f"a number between {SMALLEST:g} and {LARGEST:g} in size"
         return None
 
     def written(self, value: Any) -> str:

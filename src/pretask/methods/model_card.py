@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ FORMAT = 1
 CARD = "model.json"
 _LARGEST_SIDE = 8192
 _LONGEST_TEXT = 1000
+_LARGEST_VALUE = 1e6
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
+    # Whole numbers of any length are in JSON; what is larger than this is no brightness.
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < _LARGEST_VALUE
 
 
 def _is_side(value: Any) -> bool:
