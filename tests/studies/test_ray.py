@@ -19,7 +19,7 @@ from pretask.errors import PretaskError
 from pretask.studies.compare import compare
 from pretask.studies.execution import Execution
 from pretask.studies.executors import create_executor
-from pretask.studies.executors.ray_cluster import _Place
+from pretask.studies.executors.ray_cluster import _Place, _require_token
 from pretask.training.run_folder import versions
 
 pytest.importorskip("ray", reason="needs the extra ray")
@@ -141,6 +141,18 @@ def test_a_trial_needs_a_machine_with_room():
     assert "waiting for one to join" in executor._describe([{"CPU": 2.0}, {"CPU": 8.0}])
     told = executor._describe([{"CPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}])
     assert told == "Ray: 2 machines with 10 CPUs and 1 GPU; a trial takes 4 CPUs and 0.5 GPUs"
+
+
+def test_a_cluster_that_asks_for_no_token_is_not_started(monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    _require_token("2.59.0")
+    _require_token("3.0.0rc1")
+    with pytest.raises(
+        PretaskError, match=r"Ray 2\.52\.1 runs the code of anybody on the network: type .*RAY_AUTH_MODE"
+    ):
+        _require_token("2.52.1")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    _require_token("2.52.1")
 
 
 def test_an_address_where_no_cluster_is_is_told_in_one_line(tmp_path):

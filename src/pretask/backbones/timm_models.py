@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pretask.backbones.base import FAMILIES, IMAGENET, Backbone, Family, Normalisation, Request
 from pretask.backbones.facts import output_shapes
+from pretask.backbones.room import TooLarge
 from pretask.backbones.stem import Stem, stem_for, stem_of_its_own
 from pretask.errors import PretaskError
 
@@ -201,6 +202,8 @@ def _network(request: Request) -> nn.Module:
         raise PretaskError(f"timm has no pretrained weights for {request.name}: drop --pretrained")
     try:
         return _create(request)
+    except TooLarge:
+        raise
     except Exception as error:
         if not (request.pretrained and _is_network_fault(error)):
             raise _unfit(request, error) from error
@@ -222,6 +225,8 @@ def _build(request: Request) -> TimmBackbone:
         words = _stem_words(net)
     try:
         return TimmBackbone(net, request.image_size, request.in_channels, words)
+    except TooLarge:
+        raise
     except Exception as error:
         raise _unfit(request, error) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pretask.backbones import Backbone, create_backbone
+from pretask.backbones.room import at_most
 from pretask.errors import PretaskError, unknown_name
 from pretask.io.files import write_json
 from pretask.io.tensors import DamagedFile, read_tensors, write_tensors
@@ -22,6 +23,8 @@ from pretask.methods.model_card import CARD, ModelCard, read_card
 from pretask.pretexts import Pretext, create_pretexts
 
 WEIGHTS = "model.safetensors"
+_SLACK = 256 * 2**20
+"""Bytes that a network of any size may take while it is made."""
 
 
 def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelCard) -> None:
@@ -172,10 +175,23 @@ def load_backbone_weights(backbone: Backbone, folder: Path) -> None:
         backbone.facts = replace(facts, pretrained=True, mean=card.mean, std=card.std)
 
 
+def room_of(folder: Path | str) -> AbstractContextManager[None]:
+    """Return a context in which no network is made that is far larger than the weights in a folder.
+
+    A model card is a small file of anybody's: what it names is as large as the weights that it comes with.
+    """
+    path = Path(folder) / WEIGHTS
+    size = path.stat().st_size if path.is_file() else 0
+    return at_most(
+        2 * size + _SLACK, f"which is not what {path} holds: both files must come from the same run"
+    )
+
+
 @contextmanager
 def _refusing_unfit(folder: Path, card: ModelCard) -> Iterator[None]:
     try:
-        with torch.random.fork_rng(devices=[]):  # layers are drawn before they have their weights
+        # Layers are drawn before they have their weights.
+        with torch.random.fork_rng(devices=[]), room_of(folder):
             yield
     except (KeyError, RuntimeError, ValueError):
         raise PretaskError(

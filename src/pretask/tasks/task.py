@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -13,6 +14,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
+from pretask.backbones.room import at_most
 from pretask.backbones.stem import StemChoice
 from pretask.config.files import C, override, to_full
 from pretask.config.sections import Kind
@@ -22,8 +24,9 @@ from pretask.data.loaders.schedule import Schedule
 from pretask.data.splits.classes import ClassSplit
 from pretask.errors import PretaskError
 from pretask.methods import ModelCard, load_backbone_weights, read_card
+from pretask.methods.model_files import room_of
 from pretask.options import Decision
-from pretask.training.device import resolve_precision
+from pretask.training.device import free_memory, resolve_precision
 from pretask.training.loop import Prepare, Validate, fit
 from pretask.training.run_folder import RunFolder
 from pretask.training.snapshot import Position
@@ -143,18 +146,25 @@ class Task(ABC, Generic[C, D, T]):
         if len(given) > 1:
             number = "two" if len(given) == 2 else "three"
             raise PretaskError(f"{' and '.join(given)} are {number} starting points: type one of them")
-        backbone = create_backbone(
-            self._backbone_name(),
-            image_size=self.images.image_size,
-            in_channels=self.images.channels,
-            pretrained=asked.pretrained,
-            weights=asked.weights,
-            keep_stem=asked.init is not None and read_card(Path(asked.init)).pretrained,
-            stem=asked.stem,
-        )
+        with self._room():
+            backbone = create_backbone(
+                self._backbone_name(),
+                image_size=self.images.image_size,
+                in_channels=self.images.channels,
+                pretrained=asked.pretrained,
+                weights=asked.weights,
+                keep_stem=asked.init is not None and read_card(Path(asked.init)).pretrained,
+                stem=asked.stem,
+            )
         if asked.init is not None:
             load_backbone_weights(backbone, Path(asked.init))
         return backbone
+
+    def _room(self) -> AbstractContextManager[None]:
+        """Return a context in which no network is made that is larger than it can be."""
+        if self.config.backbone.init is not None:
+            return room_of(self.config.backbone.init)
+        return at_most(free_memory(torch.device("cpu")), "which are not free: type a smaller --backbone")
 
     def normalisation(self, backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the mean and standard deviation of pixels: those of a backbone's published weights, or the data's."""

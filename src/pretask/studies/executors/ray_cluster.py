@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from pretask.studies.trials import Answer, Trial, make
 from pretask.training.run_folder import versions
 
 _SECONDS_TO_SAVE = 120.0
+_WITH_TOKEN = (2, 59)
+"""The first version whose own clusters ask for a token; the ports of all of them listen to the whole network."""
 _SMALLEST_STORE = 80 * 2**20  # bytes; Ray's objects are not used, and by default take a third of the memory
 
 
@@ -103,6 +106,7 @@ class RayExecutor(Executor):
         address = self.execution.ray_address
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is None:
+            _require_token(self._ray.__version__)
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             options |= {"num_cpus": usable_cpus(), "include_dashboard": False}
             options |= {"object_store_memory": _SMALLEST_STORE}
@@ -131,6 +135,20 @@ class RayExecutor(Executor):
             )
         waits = "" if room else "; no machine has room for one yet: waiting for one to join"
         return f"Ray: {len(machines)} machine{'s' * (len(machines) != 1)} with {has}; a trial takes {takes}{waits}"
+
+
+def _require_token(version: str) -> None:
+    """Refuse to start what runs the code of anybody who reaches this machine.
+
+    Raises:
+        PretaskError: an old Ray, where the user has not said that it shall ask for a token, or need not.
+    """
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if found < _WITH_TOKEN and "RAY_AUTH_MODE" not in os.environ:
+        raise PretaskError(
+            f"a cluster of Ray {version} runs the code of anybody on the network: type "
+            "`pip install --upgrade 'pretask[ray]'`, or RAY_AUTH_MODE=token before the command"
+        )
 
 
 @dataclass(frozen=True)
