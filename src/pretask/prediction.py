@@ -21,6 +21,7 @@ from pretask.export import load_model, local_folder
 from pretask.io.documents import one_line
 from pretask.methods import ModelCard, read_card
 from pretask.training.device import resolve_device
+from pretask.training.display import say
 from pretask.training.guest import as_guest
 
 _BATCH = 64
@@ -66,7 +67,7 @@ def predict(
     classifier = load_model(folder, inference, card).to(where)
     paths, notes = _picture_files(images)
     for note in notes:
-        _say(console, note)
+        say(console, note)
     answers, bad = [], []
     with closing(_read(paths, card)) as pictures:
         while batch := list(islice(pictures, _BATCH)):
@@ -94,12 +95,7 @@ def _report_left_out(bad: Sequence[UnreadableImageError], total: int, console: C
         )
     if bad:
         names = ", ".join(fault.what for fault in bad)
-        _say(console, f"left out {len(bad)} of {total} pictures, which cannot be read: {names}")
-
-
-def _say(console: Console | None, line: str) -> None:
-    if console is not None:
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        say(console, f"left out {len(bad)} of {total} pictures, which cannot be read: {names}")
 
 
 def _picture_files(given: Sequence[Path | str]) -> tuple[list[Path], tuple[str, ...]]:

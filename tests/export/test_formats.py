@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from command_line import CommandLine, picture_folder, untrained_run
 from pretask.errors import MissingExtra, PretaskError
 from pretask.export import FORMATS, export_model, load_model, onnx_model
+from pretask.export.operations import ALLOWED, _attention, guard_attention
 from pretask.methods import METHODS, load_classifier, read_card
 
 PROGRAMS = ("torch-export", "onnx")
@@ -221,6 +223,15 @@ def writing_operation(graph: dict, marker: Path) -> None:
     graph["graph_module"]["graph"]["nodes"][-1]["target"] = "torch.ops.aten.from_file.default"
 
 
+def operation(target: str):
+    @edited
+    def edit(graph: dict, marker: Path) -> None:
+        graph["graph_module"]["graph"]["nodes"][-1]["target"] = f"torch.ops.{target}"
+
+    edit.__name__ = target
+    return edit
+
+
 @edited
 def code_in_a_name(graph: dict, marker: Path) -> None:
     images = graph["graph_module"]["graph"]["inputs"][-1]["as_tensor"]
@@ -242,7 +253,9 @@ def guard(graph: dict, marker: Path) -> None:
     "attack",
     [
         pickled_inputs, pickled_constant, pickled_weight, library, evaluated_size, foreign_function,
-        writing_operation, code_in_a_name, imported_type, guard,
+        writing_operation, code_in_a_name, imported_type, guard, operation("aten.sparse_coo_tensor.indices_size"),
+        operation("aten.segment_reduce.default"), operation("aten.as_strided.default"), operation("aten.add.out"),
+        operation("aten._unsafe_index.Tensor"), operation("aten.set_.source_Storage"), operation("prims.rand.default"),
     ],
     ids=lambda attack: attack.__name__,
 )  # fmt: skip
@@ -255,6 +268,27 @@ def test_a_program_that_holds_anything_but_tensors_and_operations_is_refused(
     with pytest.raises(PretaskError, match="can be read safely"):
         load_model(write_program(tmp_path / "bad", content))
     assert not marker.exists()
+
+
+def test_allowed_operations_are_those_of_torch() -> None:
+    for name in ALLOWED:
+        base, overload = name.split(".")
+        found = getattr(getattr(torch.ops.aten, base), overload)
+        assert overload != "out" and not any(a.is_out for a in found._schema.arguments), name
+
+
+def test_attention_of_a_program_looks_at_its_sizes() -> None:
+    class Attends(nn.Module):
+        def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return nn.functional.scaled_dot_product_attention(q, k, v)
+
+    q, k, v = torch.rand(3, 1, 2, 4, 8)
+    program = torch.export.export(Attends(), (q, k, v)).module()
+    expected = program(q, k, v)
+    guarded = guard_attention(program)
+    assert torch.equal(guarded(q, k, v), expected)
+    with pytest.raises(ValueError, match="5 keys for 4 values"):
+        _attention(q, torch.rand(1, 2, 5, 8), v)
 
 
 @pytest.mark.parametrize("format", PROGRAMS)

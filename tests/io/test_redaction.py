@@ -56,6 +56,43 @@ def test_a_study_with_a_run_that_fails(pretask, tmp_path, monkeypatch):
     assert_no_secret(tmp_path, answer.out, answer.err)
 
 
+ADDRESSES = (
+    "hf://me:hunter2@host/cats", "hf://hunter2@host", "hf:/me:hunter2@host/cats", "hf:/hunter2@host/cats",
+    "hf:me:hunter2@host", "hf://me:x@hunter2@host", "https://host/x?pass=hunter2", "https://host/x?a=1&db_pass=hunter2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_secrets_in_addresses(address):
+    hidden = redaction.without_known_secrets(f"cannot read {address}: it is away")
+    assert SHORT not in hidden and redaction.HIDDEN in hidden and hidden.endswith(" it is away")
+
+
+@pytest.mark.parametrize(
+    "kept", ["hf://datasets/me/cats@v1", "C:/data/me@home", "me@host", "runs/a:b@c", "hf:me/cats@v1"]
+)
+def test_what_is_no_secret_stays(kept):
+    assert redaction.without_known_secrets(kept) == kept
+
+
+def test_values_of_variables_by_their_names(monkeypatch):
+    for name in ("DB_PASS", "PGPASS", "MYSQL_PWD", "SMTP_AUTH", "KEY_PASSPHRASE", "DB_PASSWD"):
+        monkeypatch.setenv(name, OTHER)
+        assert redaction.without_secrets(f"of {OTHER}!") == "of ***!", name
+        monkeypatch.setenv(name, SHORT)
+        assert redaction.without_secrets(f"of {SHORT}, {SHORT}3") == f"of ***, {SHORT}3", name
+        monkeypatch.setenv(name, "digits")  # a word that stands elsewhere too
+        assert redaction.without_secrets("data digits") == "data digits", name
+        monkeypatch.delenv(name)
+    for name in ("PASSES", "COMPASS", "PWD", "OLDPWD", "AUTHORS", "BYPASSED"):
+        monkeypatch.setenv(name, OTHER)
+        assert redaction.without_secrets(f"of {OTHER}") == f"of {OTHER}", name
+        monkeypatch.delenv(name)
+    assert redaction.arguments_without_secrets(["--db-pass", SHORT, "--passes", "3"]) == [
+        "--db-pass", "***", "--passes", "3",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -114,6 +114,7 @@ CELLS = [
     "@x",
     "'quoted",
     "\tx",
+    "a\x1b[2Jb\u2028c\nd",
     "plain",
     "-0.5",
     "1e-07",
@@ -126,12 +127,18 @@ CELLS = [
 def test_formulas_are_text_in_a_spreadsheet_and_read_back_as_they_were(tmp_path):
     text = csv_text([["cell", "other"], *([cell, "x"] for cell in CELLS)])
     written = [row[0] for row in csv.reader(io.StringIO(text))][1:]
-    assert all(cell[:1] not in ("=", "+", "@", "\t") for cell in written)
+    assert (
+        all(cell[:1] not in ("=", "+", "@", "\t") for cell in written)
+        and len(text.split("\n")) == len(CELLS) + 2
+    )
     assert [cell for cell in written if cell.startswith("-")] == ["-0.5"], "a number is a number"
     path = tmp_path / "cells.csv"
     path.write_text("\ufeff" + text)  # a spreadsheet marks its UTF-8, which is no part of a heading
     header, rows = read_csv(path)
-    assert header == ["cell", "other"] and [cell for cell, _ in rows] == CELLS
+    assert header == ["cell", "other"]
+    assert [cell for cell, _ in rows] == [
+        {"\tx": r"\tx", "a\x1b[2Jb\u2028c\nd": r"a\x1b[2Jb\u2028c\nd"}.get(cell, cell) for cell in CELLS
+    ]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def at_most(nbytes: int, why: str) -> Iterator[None]:
 
 
 class _Counting(TorchFunctionMode):
-    """Adds up the bytes that functions of torch without a tensor among their arguments make: those that begin tensors."""
+    """Adds up the bytes that functions without a tensor among their arguments make: those that begin tensors."""
 
     def __init__(self, most: int, why: str) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App, Parameter
 
 from pretask.cli.flags import read_defaults, refuse_fractions
-from pretask.errors import PretaskError
+from pretask.errors import PretaskError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,9 +46,9 @@ def open_console() -> Console:
 
 
 def print_lines(lines: Sequence[str], console: Console) -> None:
-    """Print lines as they are."""
+    """Print lines: no markup, and what would command a terminal, or end a line, as escapes."""
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def fail_if_runs_failed(study: dict[str, Any]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pretask.errors import printable
+from pretask.io.documents import csv_text
 
 
 def run_lines(results: Mapping[str, Any]) -> list[str]:
@@ -58,7 +59,7 @@ def few_shot_lines(results: Mapping[str, Any]) -> list[str]:
 def evaluation_lines(evaluation: Mapping[str, Any], format: str, width: int | None = None) -> list[str]:
     """Return an evaluation as a table for people, in lines of at most `width` where it is given, or as JSON."""
     if format == "json":
-        return [json.dumps(evaluation, indent=2)]
+        return json.dumps(evaluation, indent=2).split("\n")
     from pretask.evaluation.run import headlines
 
     lines = [f"{evaluation['run']} on {evaluation['data']}", *_features_lines(evaluation.get("features"))]
@@ -96,18 +97,17 @@ def _features_lines(features: Mapping[str, Any] | None) -> list[str]:
 def prediction_lines(answers: Sequence[Mapping[str, Any]], format: str) -> list[str]:
     """Return labels of pictures as a table, CSV (one line per picture and class) or JSON."""
     if format == "json":
-        return [json.dumps(list(answers), indent=2)]
+        return json.dumps(list(answers), indent=2).split("\n")
     if format == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("image", "rank", "label", "probability"))
-        for answer in answers:
-            for rank, named in enumerate(answer["top"], 1):
-                writer.writerow((answer["image"], rank, named["label"], f"{named['probability']:.6f}"))
-        return text.getvalue().splitlines()
-    width = max((len(answer["image"]) for answer in answers), default=0)
+        rows = (
+            (answer["image"], str(rank), named["label"], f"{named['probability']:.6f}")
+            for answer in answers
+            for rank, named in enumerate(answer["top"], 1)
+        )
+        return csv_text([("image", "rank", "label", "probability"), *rows]).rstrip("\n").split("\n")
+    width = max((len(printable(answer["image"])) for answer in answers), default=0)
     return [
-        f"{answer['image']:<{width}}  "
+        f"{printable(answer['image']):<{width}}  "
         + "  ".join(f"{n['label']} {100 * n['probability']:.1f} %" for n in answer["top"])
         for answer in answers
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pretask.cli.app import app, fail_if_runs_failed, open_console, print_lines
+from pretask.cli.app import app, fail_if_runs_failed, open_console
 from pretask.cli.flags import EXECUTION, Settings, takes_settings
 from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
@@ -89,7 +89,7 @@ def table(
     if kind == "terminal":
         print_tables(made, console)
     else:
-        print_lines(write_tables(made, kind, runs.name).splitlines(), console)
+        console.out(write_tables(made, kind, runs.name).rstrip("\n"), highlight=False)
 
 
 @app.command

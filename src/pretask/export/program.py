@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from pretask.errors import PretaskError
+from pretask.export.operations import ALLOWED, guard_attention
 from pretask.export.preparation import WithPreparation, example_pictures, takes_pictures
 from pretask.io.files import check_regular, write_atomically
 from pretask.methods import Classifier, ModelCard
@@ -30,8 +31,7 @@ _ENTRY = re.compile(
 _NAME = re.compile(r"[\w.+:-]*", re.ASCII)
 """Names of tensors, nodes and versions: neither quotes nor brackets nor "=", so no calls in generated code."""
 _LITERAL = re.compile(r"[\w.,>+ -]*", re.ASCII)
-_OPERATOR = re.compile(r"torch\.ops\.aten\.(?!from_file|save)([a-z]\w*|_assert\w+|_to_copy)\.\w+", re.ASCII)
-"""Operations on tensors; two of them read and write files."""
+_OPERATOR = "torch.ops.aten."
 _ARITHMETIC = re.compile(r"_operator\.(add|sub|mul|floordiv|truediv|mod|neg|eq|ne|lt|le|gt|ge|getitem)")
 _SIZE = re.compile(
     r"(Symbol\('[su]\d+'|Integer|Mul|Add|Pow|Max|Min|Mod|FloorDiv|(positive|integer|evaluate)=(True|False)"
@@ -44,7 +44,7 @@ _FORBIDDEN = ("as_custom_obj", "as_graph", "as_operator", "guards_code", "custom
 
 
 def vetted(path: Path) -> io.BytesIO:
-    """Return a copy of a program's archive that holds tensors and a graph of operations on tensors, nothing else.
+    """Return a copy of a program's archive that holds tensors and a graph of allowed operations, nothing else.
 
     Raises:
         ValueError: it holds something else.
@@ -103,7 +103,8 @@ def _check_text(text: str, key: str) -> None:
     elif key == "expr_str":
         good = _SIZE.fullmatch(text) is not None
     elif text.startswith(("torch.", "_operator", "math", "#")):
-        good = bool(_OPERATOR.fullmatch(text) or _ARITHMETIC.fullmatch(text))
+        allowed = text.startswith(_OPERATOR) and text.removeprefix(_OPERATOR) in ALLOWED
+        good = allowed or _ARITHMETIC.fullmatch(text) is not None
     else:
         good = bool((_LITERAL if key == "as_string" else _NAME).fullmatch(text))
     if not good:
@@ -162,7 +163,7 @@ def write(folder: Path, classifier: Classifier, card: ModelCard) -> None:
 
 
 def read(folder: Path, card: ModelCard) -> nn.Module:
-    """Read the program; nothing but tensors and a graph of operations on tensors is let in.
+    """Read the program; nothing but tensors and a graph of operations of `operations.ALLOWED` is let in.
 
     Raises:
         PretaskError: a damaged file, or one that holds other objects.
@@ -170,10 +171,11 @@ def read(folder: Path, card: ModelCard) -> nn.Module:
     path = folder / FILE
     try:
         with _tensors_alone():
-            return torch.export.load(vetted(path)).module()
+            return guard_attention(torch.export.load(vetted(path)).module())
     except Exception as fault:  # archives, JSON and pickles fail in many ways
         raise PretaskError(
-            f"{path} is no program that can be read safely ({_first_line(fault)}): export the model again"
+            f"{path} is no program that can be read safely ({_first_line(fault)}): export the model again, "
+            "or as safetensors"
         ) from fault
 
 

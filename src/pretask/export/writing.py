@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ from huggingface_hub import HfApi, ModelCardData, snapshot_download
 from huggingface_hub import ModelCard as HubCard
 
 from pretask.config.files import load_config
-from pretask.errors import PretaskError
+from pretask.errors import PretaskError, printable
 from pretask.export.formats import get_format
 from pretask.export.preparation import preparation
 from pretask.io.files import make_folder, write_atomically
 from pretask.methods import ModelCard, load_classifier, read_card
 from pretask.training.guest import as_guest
 from pretask.training.run_folder import RunFolder
+
+_NAMED = 50
+"""Classes that a card names."""
+_MARKS = re.compile(r"[\\`*\[\]<>|~!&#$]")
 
 
 @as_guest()
@@ -90,12 +95,19 @@ def model_card(
         tags=["pretask", card.method, card.backbone],
     )
     config = run / "config.yaml"
+    results = _in_a_card(results)
     text = HubCard.from_template(
         metadata,
         template_path=str(Path(__file__).with_name("card.md")),
-        card=card,
+        card=replace(
+            card,
+            class_names=_in_a_card(card.class_names[:_NAMED]),
+            facts=_in_a_card(card.facts),
+            **{key: _in_a_card(getattr(card, key)) for key in ("method", "backbone")},
+        ),
+        classes=len(card.class_names),
         shape=(card.channels, *card.image_size),
-        inference=inference,
+        inference=_in_a_card(inference),
         num_views=num_views,
         format=format,
         results=results,
@@ -103,6 +115,15 @@ def model_card(
         config=load_config(config) if config.is_file() else None,
     )
     return f"{text}\n"
+
+
+def _in_a_card(value: Any) -> Any:
+    """Return names and facts as text of a Markdown page: on one line, none of it a link, a tag or a heading."""
+    if isinstance(value, str):
+        return _MARKS.sub(r"\\\g<0>", printable(value))
+    if isinstance(value, dict):
+        return {key: _in_a_card(inner) for key, inner in value.items()}
+    return type(value)(map(_in_a_card, value)) if isinstance(value, list | tuple) else value
 
 
 def _check_room(folder: Path, file: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from pretask.errors import PretaskError
+from pretask.errors import PretaskError, printable
 from pretask.io.files import check_regular, write_json
 
 JSON_BYTES = 256 * 2**20
@@ -169,13 +169,19 @@ def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # the apostrophe itself too, so that reading undoes writing
+_FORMULA = ("=", "+", "-", "@", "'")  # the apostrophe itself too, so that reading undoes writing
 
 
 def csv_text(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows as CSV, lines ended by "\\n"; cells that are numbers stay as they are."""
+    """Return rows as CSV, a line each, ended by "\\n"; cells that are numbers stay as they are.
+
+    Others are made harmless: an apostrophe stands before what a spreadsheet would compute, `read_csv` takes it away;
+    what would command a terminal, or end a line, is written as an escape.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_neutral(cell) for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(
+        [_neutral(printable(cell)) for cell in row] for row in rows
+    )
     return text.getvalue()
 
 

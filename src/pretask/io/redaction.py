@@ -7,23 +7,30 @@ import re
 from collections.abc import Sequence
 
 HIDDEN = "***"
-_SECRET = r"(?:token|secret|passw(?:or)?d|api[-_]?key|access[-_]?key|private[-_]?key|credential|signature)s?"
-_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_IN_PATH = re.compile(r"(?<=\w\w:/)[^/:@\s]+:[^/@\s]+(?=@)")
-"""In an address that was taken for a path, which makes one slash of two."""
+_SECRET = (
+    r"(?:(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|credential|signature)s?"
+    r"|(?<![a-z])(?:pg|my)?pass(?![a-z])|(?<=[-_])(?:pwd|auth)(?![a-z]))"
+)
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s]+(?=@)")
+_IN_PATH = re.compile(r"(?<=\w\w:)(?:/[^/\s]+|[^/:\s]+:[^/\s]+)(?=@)")
+"""In an address that was taken for a path, which makes one slash of two, or lost both."""
 _IN_QUERY = re.compile(rf"(?<=[?&;])([\w.-]*{_SECRET}[\w.-]*=)[^&;\s'\"]+", re.I)
 _OF_HUB = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 _FLAG = re.compile(rf"--?[\w-]*{_SECRET}[\w-]*", re.I)
 _VARIABLE = re.compile(_SECRET, re.I)
-_SHORTEST = 16
-"""Characters of a variable's value that is looked for: shorter ones are words that stand elsewhere too."""
+_SHORTEST, _SHORT = 16, 6
+"""Characters of a variable's value that is looked for; a shorter one where it stands alone, unless it is a word."""
 
 
 def without_secrets(text: str) -> str:
     """Return a text without passwords in addresses, tokens of the Hub, and values of secret environment variables."""
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and _VARIABLE.search(name):
+        if len(value) < _SHORT or not _VARIABLE.search(name):
+            continue
+        if len(value) >= _SHORTEST:
             text = text.replace(value, HIDDEN)
+        elif not value.isalpha():
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text)
     return without_known_secrets(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -21,6 +22,14 @@ Html = Markup
 """Markup that is ready to be put into a page; any other string is text and gets escaped."""
 
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What neither a page nor a file of text can hold, and what turns the direction of the text around it."""
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
 def render(template: str, **values: Any) -> str:
     """Return a document.
 
@@ -29,7 +38,7 @@ def render(template: str, **values: Any) -> str:
             "body"; tables, figures and facts are macros of `parts.html`.
         values: of the names in the template; each must be there.
     """
-    return _environment().get_template(template).render(values)
+    return _UNSEEN.sub(_escaped, _environment().get_template(template).render(values))
 
 
 def part(name: str, *values: Any, **named: Any) -> Html:

@@ -84,14 +84,17 @@ class Table:
         left_out = [column.name for place, column in enumerate(self.columns) if place not in shown]
         notes = [f"Left out to fit: {', '.join(left_out)}."] if left_out else []
         for note in (*notes, *filter(None, (self.note,))):
-            console.print(note, style="dim", highlight=False, markup=False)
+            console.print(printable(note), style="dim", highlight=False, markup=False)
 
     def markdown(self, level: int = 3) -> str:
         """Return the table under a heading of a level, its note below it."""
         lines = [
             "| " + " | ".join(column.name for column in self.columns) + " |",
             "|" + "".join("---|" if column.words else "---:|" for column in self.columns),
-            *("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in self._texts()),
+            *(
+                "| " + " | ".join(printable(cell).replace("|", r"\|") for cell in row) + " |"
+                for row in self._texts()
+            ),
         ]
         heading = f"{'#' * level} {self.title}\n\n" if self.title else ""
         return f"{heading}{chr(10).join(lines)}\n" + (f"\n{self.note}\n" if self.note else "")

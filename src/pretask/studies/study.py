@@ -28,6 +28,7 @@ from pretask.studies.rows import RUNS, Control, Done, rows_of, summarise, write_
 from pretask.studies.trials import LOCKS, Results, Trial, held
 from pretask.training.data import fix_version
 from pretask.training.device import available_threads, choose_precision, hardware, resolve_device
+from pretask.training.display import say
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
 
 DECIDED = "decided.json"
@@ -100,7 +101,7 @@ class Study(ABC, Generic[C]):
         write_atomically(self.folder / "table.md", lambda path: path.write_text(table, encoding="utf-8"))
         report = write_study_report(study, self.folder / "report.html")
         if console is not None:
-            console.print(f"report: {report}", highlight=False, soft_wrap=True)
+            say(console, f"report: {report}")
         return {**study, "folder": str(self.folder)}
 
     @property
@@ -177,10 +178,10 @@ class Study(ABC, Generic[C]):
         finished = sum(trial.finished for trial in trials)
         done = f", {finished} already finished" if finished else ""
         counts = f"{len(self.plan.variants)} methods x {len(self.plan.seeds)} seeds, {len(trials)} runs"
-        console.print(f"study {self.folder}: {counts}{done}", highlight=False, soft_wrap=True)
+        say(console, f"study {self.folder}: {counts}{done}")
         for made in self.decided:
             if made.reason:
-                console.print(f"decided {made.line()}", highlight=False, markup=False, soft_wrap=True)
+                say(console, f"decided {made.line()}")
 
     def _provenance(self) -> dict[str, Any]:
         environment = describe_environment(hardware(resolve_device(self.config.session.device)))

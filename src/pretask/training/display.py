@@ -10,6 +10,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pretask.errors import printable
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -101,9 +103,9 @@ def _clock(seconds: float) -> str:
 
 
 def say(console: Console | None, line: str) -> None:
-    """Print a line as it is, where there is a console."""
+    """Print a line, where there is a console: no markup, and what would command a terminal as escapes."""
     if console is not None:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
 
 
 def in_minutes(seconds: float) -> str:
