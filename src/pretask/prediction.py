@@ -16,7 +16,7 @@ from pretask.data import FileImages
 from pretask.data.images.decode import UnreadableImageError, or_fault
 from pretask.data.parallel import map_indices
 from pretask.data.readers.folder import Tree, left_out, scan
-from pretask.errors import PretaskError, printable
+from pretask.errors import PretaskError
 from pretask.export import load_model, local_folder
 from pretask.io.documents import one_line
 from pretask.methods import ModelCard, read_card

@@ -12,16 +12,16 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 _NAMES = """
-_assert_scalar.default _assert_tensor_metadata.default _to_copy.default alias.default clone.default
+__and__.Tensor _assert_scalar.default _assert_tensor_metadata.default _to_copy.default alias.default clone.default
 contiguous.default detach.default detach_.default dropout.default dropout_.default feature_dropout.default
 lift_fresh_copy.default sym_size.int to.device to.dtype to.dtype_layout to.other type_as.default
 
 cat.default channel_shuffle.default chunk.default concat.default diag_embed.default diagonal.default expand.default
-expand_as.default flatten.using_ints flip.default meshgrid.default meshgrid.indexing movedim.int movedim.intlist narrow.default permute.default
-pixel_shuffle.default pixel_unshuffle.default repeat.default repeat_interleave.self_int reshape.default
-reshape_as.default roll.default rot90.default select.int slice.Tensor split.Tensor split_with_sizes.default
-squeeze.default squeeze.dim squeeze.dims stack.default t.default tile.default transpose.int unbind.int unflatten.int
-unfold.default unsqueeze.default view.default view_as.default
+expand_as.default flatten.using_ints flip.default meshgrid.default meshgrid.indexing movedim.int movedim.intlist
+narrow.default permute.default pixel_shuffle.default pixel_unshuffle.default repeat.default
+repeat_interleave.self_int reshape.default reshape_as.default roll.default rot90.default select.int slice.Tensor
+split.Tensor split_with_sizes.default squeeze.default squeeze.dim squeeze.dims stack.default t.default tile.default
+transpose.int unbind.int unflatten.int unfold.default unsqueeze.default view.default view_as.default
 
 abs.default add.Scalar add.Tensor add_.Scalar add_.Tensor addcdiv.default addcmul.default bitwise_and.Tensor
 bitwise_not.default bitwise_or.Tensor ceil.default clamp.default clamp_.default clamp_max.default clamp_min.default
@@ -57,8 +57,9 @@ relu6_.default relu_.default selu.default sigmoid.default sigmoid_.default silu.
 softplus.default tanh.default tanh_.default
 
 arange.default arange.start arange.start_step embedding.default eye.default full.default full_like.default
-index.Tensor index_select.default linspace.default new_full.default new_ones.default new_zeros.default ones.default
-ones_like.default scalar_tensor.default tril.default triu.default zeros.default zeros_like.default
+gather.default index.Tensor index_select.default linspace.default new_full.default new_ones.default
+new_zeros.default ones.default ones_like.default scalar_tensor.default tril.default triu.default zeros.default
+zeros_like.default
 """
 ALLOWED = frozenset(_NAMES.split())
 """By name and overload, of `torch.ops.aten`: layout, arithmetic, reductions, products, layers, constants."""

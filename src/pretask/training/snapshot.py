@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from pretask.errors import PretaskError
-from pretask.training.checkpoint import Checkpoints
+from pretask.io.documents import one_line
+from pretask.training.checkpoint import Checkpoints, misfit
 from pretask.training.step import Meter
 from pretask.training.weights import T, Weights
 
@@ -103,8 +105,8 @@ def restore_snapshot(
     """
     folder = checkpoints.newest.parent
     tree = checkpoints.load(warn)
-    if set(tree) != _PARTS:
-        raise PretaskError(f"{folder} holds no checkpoint of a training: delete it to start the run again")
+    if not isinstance(tree, dict) or set(tree) != _PARTS or not isinstance(tree["ranks"], list):
+        raise _no_checkpoint(folder)
     if len(tree["ranks"]) != accelerator.num_processes:
         raise PretaskError(
             f"{folder.parent} was trained by {len(tree['ranks'])} processes, now there are "
@@ -112,17 +114,52 @@ def restore_snapshot(
         )
     try:
         weights.load(tree)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PretaskError(
             f"the checkpoint in {folder} is of another architecture ({str(error).splitlines()[0]}): "
             "give another --name"
         ) from None
     own = tree["ranks"][accelerator.process_index]
-    torch.set_rng_state(own["cpu"])
-    if "cuda" in own:
-        torch.cuda.set_rng_state(own["cuda"], accelerator.device)
-    if "mps" in own:
-        torch.mps.set_rng_state(own["mps"])
-    saved = {"work": tree["position"]["images"], **tree["position"]}  # older checkpoints count images alone
-    position = Position(**{**saved, "best_score": float(saved["best_score"])})
-    return position, Meter.restored(own["meter"], accelerator.device)
+    try:
+        position, meter = _position(tree["position"]), _meter(own, accelerator.device)
+        torch.set_rng_state(own["cpu"])
+        if "cuda" in own:
+            torch.cuda.set_rng_state(own["cuda"], accelerator.device)
+        if "mps" in own:
+            torch.mps.set_rng_state(own["mps"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_checkpoint(folder, f" ({one_line(error)})") from None
+    return position, meter
+
+
+def _no_checkpoint(folder: Path, why: str = "") -> PretaskError:
+    return PretaskError(f"{folder} holds no checkpoint of a training{why}: delete it to start the run again")
+
+
+def _position(saved: Any) -> Position:
+    """Return where a training stood.
+
+    Raises:
+        ValueError: that is no place in a training.
+    """
+    saved = {"work": saved["images"], **saved}  # older checkpoints count images alone
+    if fault := misfit(saved, {**asdict(Position()), "best_score": ""}, "position"):
+        raise ValueError(fault)
+    score = float(saved["best_score"])
+    if math.isnan(score):
+        raise ValueError("position.best_score is no number")
+    return Position(**{**saved, "best_score": score})
+
+
+def _meter(own: Any, device: torch.device) -> Meter:
+    """Return the sums of a rank.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are no sums.
+    """
+    saved = own["meter"]
+    if fault := misfit(saved["sums"], dict.fromkeys(saved["sums"], torch.zeros(())), "meter.sums"):
+        raise ValueError(fault)
+    if fault := misfit(saved["steps"], 0, "meter.steps"):
+        raise ValueError(fault)
+    return Meter.restored(saved, device)

@@ -20,7 +20,7 @@ from pretask.distributed.processes import share_batch_statistics
 from pretask.distributed.sharding import gathered, load_whole, shard_weights, whole_tensor
 from pretask.errors import PretaskError
 from pretask.methods import Trainee
-from pretask.training.checkpoint import load_optimizer_state
+from pretask.training.checkpoint import load_optimizer_state, misfit
 from pretask.training.optim import make_average, make_optimizer
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class Weights(Generic[T]):
         Raises:
             RuntimeError, ValueError, KeyError: it is of another architecture.
         """
+        average = None if self.average is None else self.average.module.state_dict()
+        own = {"method": self.method.state_dict(), "average": average}
+        for name, fitting in own.items():
+            if fault := misfit(state[name], fitting, name):
+                raise ValueError(fault)
         load_whole(self.method, state["method"])
         load_optimizer_state(self.optimizer, state["optimizer"])
         if self.average is not None:
