@@ -11,6 +11,8 @@ from pretask.fitting.plan import (
     affordable,
     chosen,
     halving,
+    handicap,
+    likeliest_first,
     plan_race,
     seconds_of,
     sensible_seconds,
@@ -61,9 +63,27 @@ def test_the_likeliest_network_is_the_most_expensive_that_can_be_trained_long_en
         Candidate(name, 48, "sla-fast"): cost
         for name, cost in (("a", 1e-4), ("b", 1e-3), ("c", 1e-2), ("d", 1.0))
     }
-    found = affordable(costs, images=1_000, seconds=60.0)
+    enough = [0, 25, 5, 60]
+    found = affordable(costs, enough, images=1_000, seconds=60.0)
     assert [candidate.backbone for candidate in found] == ["b", "a"]  # b 60 epochs, a 600, c 6, d none
-    assert [c.backbone for c in affordable(costs, images=10**7, seconds=60.0)] == ["a"]
+    found = affordable(costs, enough, images=1_000, seconds=600.0)
+    assert [candidate.backbone for candidate in found] == ["c", "b", "a"]  # d has less than an epoch
+    assert [c.backbone for c in affordable(costs, enough, images=10**7, seconds=60.0)] == ["a"]
+
+
+def test_self_supervision_is_likelier_the_longer_the_training() -> None:
+    ways = ("baseline", "lorot", "sla-fast", "gssl")
+    assert likeliest_first(ways, 100) == ["sla-fast", "baseline", "lorot", "gssl"]
+    assert likeliest_first(ways, 40) == ["lorot", "baseline", "sla-fast", "gssl"]
+    assert likeliest_first(ways, 10) == list(ways)
+    assert likeliest_first(("baseline", "gssl"), 100) == ["baseline", "gssl"]
+
+
+def test_several_views_may_be_behind_in_a_short_trial_before_a_long_training() -> None:
+    assert handicap(passes=2, trial_epochs=15, last_epochs=100) == pytest.approx(0.075)
+    assert handicap(passes=2, trial_epochs=60, last_epochs=100) == 0
+    assert handicap(passes=2, trial_epochs=15, last_epochs=40) == 0
+    assert handicap(passes=1, trial_epochs=15, last_epochs=100) == 0
 
 
 def test_a_likelier_candidate_is_passed_by_more_than_the_error_of_its_images() -> None:

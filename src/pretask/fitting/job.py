@@ -26,6 +26,8 @@ from pretask.fitting.plan import (
     Candidate,
     affordable,
     chosen,
+    handicap,
+    likeliest_first,
     plan_race,
     sensible_seconds,
 )
@@ -178,12 +180,19 @@ class Job:
             total = self.seconds or sensible_seconds(images)
             costs = self._costs(images, total)
             left = max(SHORTEST, total - self.state.spent - _END_SECONDS)
-            networks = affordable(costs, images, left * LAST_SHARE)
+            pays = self.trainings.networks()
+            networks = affordable(costs, [pays[c] for c in costs], images, left * LAST_SHARE)
             cost = costs[networks[0]]  # the likeliest network says what a trial takes
             overhead = self._overhead(cost)
             judged = self.data.validation is not None
-            ways = list(self.variants) if judged else list(self.variants)[:1]
-            race = plan_race(networks if judged else networks[:1], ways, cost * images, left, overhead)
+            epochs = left * LAST_SHARE / (cost * images)
+            ways = likeliest_first(list(self.variants), epochs)
+            if not judged:
+                networks, ways = networks[:1], ways[:1]
+            race = plan_race(networks, ways, cost * images, left, overhead)
+            if not race.rounds:
+                epochs /= LAST_SHARE
+                ways = likeliest_first(list(self.variants), epochs)[:1]
             self.state.keep(
                 _PLAN,
                 {
@@ -193,7 +202,8 @@ class Job:
                     "overhead": overhead,
                     "race_ends": total - _END_SECONDS - left * LAST_SHARE,
                     "networks": [asdict(c) for c in race.networks],
-                    "ways": race.ways,
+                    "ways": race.ways if race.rounds else ways,
+                    "epochs": epochs,
                     "rounds": [asdict(r) for r in race.rounds],
                     "short": race.short,
                 },
@@ -231,18 +241,18 @@ class Job:
     def _race(self) -> Candidate:
         """Make all rounds; return the winner."""
         plan = self.state[_PLAN]
-        networks = [Candidate(**c) for c in plan["networks"]]
-        arms, best = networks, networks[0]
+        arms = [Candidate(**c) for c in plan["networks"]]
+        best = replace(arms[0], way=plan["ways"][0])
+        stage = "network"
         for number, of_round in enumerate(plan["rounds"]):
-            if of_round["stage"] == "learning" and (
-                number == 0 or plan["rounds"][number - 1]["stage"] == "network"
-            ):
-                arms = [replace(best, way=way) for way in plan["ways"]]
+            if of_round["stage"] != stage:
+                stage, arms = of_round["stage"], [replace(best, way=way) for way in plan["ways"]]
             found = self._round(number, of_round, arms)
             if found:
-                order = chosen([found[c.name]["top1"] for c in arms], self._judges, of_round["keep"])
-                arms = [arms[i] for i in order]
-            best = arms[0]
+                seconds = self.state[f"round{number}"]["seconds"]
+                scores = [self._score(c, found[c.name]["top1"], seconds) for c in arms]
+                arms = [arms[i] for i in chosen(scores, self._judges, of_round["keep"])]
+            best = arms[0] if stage == "learning" else replace(arms[0], way=plan["ways"][0])
         if self.console is not None and plan["rounds"]:
             print_tables([race_table(self._rounds())], self.console)
         return best
@@ -256,6 +266,12 @@ class Job:
     def _judges(self) -> int:
         """How many images candidates are compared by."""
         return 0 if self.data.validation is None else len(self.data.validation)
+
+    def _score(self, candidate: Candidate, top1: float, seconds: float) -> float:
+        """Return the share of right answers by which a candidate is chosen, with its handicap; below 0 if it failed."""
+        plan = self.state[_PLAN]
+        epochs = seconds / (plan["costs"][candidate.network] * plan["images"])
+        return top1 if top1 < 0 else top1 + handicap(self.trainings.passes(candidate), epochs, plan["epochs"])
 
     def _round(self, number: int, of_round: dict[str, Any], arms: Sequence[Candidate]) -> dict[str, Any]:
         """Train every candidate for the round's time, and return what each reached on the validation images.

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pretask.errors import PretaskError
 
 NETWORKS = (
-    ("resnet20", 48),
-    ("wrn-16-2", 48),
-    ("wrn-16-2", 64),
-    ("wrn-16-4", 64),
-    ("resnet18", 96),
-    ("resnet18", 128),
+    ("resnet20", 48, 0),
+    ("wrn-16-2", 48, 25),
+    ("wrn-16-2", 64, 60),
+    ("wrn-16-4", 64, 60),
+    ("resnet18", 96, 60),
+    ("resnet18", 128, 60),
 )
-"""Networks and sizes of images to train from scratch, the cheapest first."""
+"""Networks and sizes of images to train from scratch, the cheapest first, each with the epochs from which it pays."""
 TUNED_SIZES = (96, 128, 160, 224)
 """Sizes of images to fine-tune at."""
 WAYS = ("baseline", "lorot", "sla-fast", "sla-fast:pretexts=color")
 """Ways of learning: the control first, then one that costs no more, then those that see several views."""
+LONG_EPOCHS, MEDIUM_EPOCHS = 60, 30
+"""Epochs of plain training in whose time sla-fast, and lorot, have proved best."""
+HANDICAP = 0.1
+"""By what share of right answers ways of learning that see several views may be behind in a trial of no length, to be
+ahead in a long training."""
 LARGEST = 224
 """Side of images above which nothing is tried."""
 
@@ -31,8 +36,8 @@ LAST_SHARE = 1 - RACE_SHARE
 """Of the time for training: for the winner."""
 NETWORK_SHARE, MANY_TRIALS = 0.4, 6
 """Of the race: to choose a network, once the race has room for so many good trials."""
-ENOUGH_EPOCHS, FEWEST_EPOCHS = 25, 8
-"""Passes over the images after which a larger network pays, and without which none does."""
+FEWEST_EPOCHS, TUNED_EPOCHS = 8, 4
+"""Passes over the images without which no network is worth a trial, and from which one with published weights pays."""
 GOOD_EPOCHS, LEAST_EPOCHS = 16, 8
 """Passes over the images (plain ones: a way of learning that costs twice makes half as many) that a good trial has, and
 without which a trial says nothing of longer trainings."""
@@ -135,22 +140,51 @@ def halving(stage: str, arms: int, seconds: float, shortest: float, overhead: fl
     return made
 
 
-def affordable(costs: dict[Candidate, float], images: int, seconds: float) -> list[Candidate]:
+def affordable(
+    costs: Mapping[Candidate, float], enough: Sequence[float], images: int, seconds: float
+) -> list[Candidate]:
     """Return which networks are worth a trial, the likeliest first.
 
-    The most expensive that `ENOUGH_EPOCHS` can be paid for comes first, then its neighbours in cost; those that cannot
-    pass over the images `FEWEST_EPOCHS` times are left out, unless none can.
+    The most expensive that can pass over the images often enough to pay comes first, then its neighbours in cost; those
+    that cannot `FEWEST_EPOCHS` times are left out, unless none can.
 
     Args:
-        costs: seconds of each for one image.
+        costs: seconds of each for one image, the cheapest first.
+        enough: epochs from which each pays.
         images: to train on.
         seconds: of the last training.
     """
     epochs = {candidate: seconds / (cost * images) for candidate, cost in costs.items()}
-    ordered = sorted(costs, key=lambda candidate: costs[candidate])
-    possible = [candidate for candidate in ordered if epochs[candidate] >= FEWEST_EPOCHS] or ordered[:1]
-    first = max((i for i, candidate in enumerate(possible) if epochs[candidate] >= ENOUGH_EPOCHS), default=0)
-    return sorted(possible, key=lambda candidate: (abs(possible.index(candidate) - first), costs[candidate]))
+    pays = [candidate for candidate, least in zip(costs, enough, strict=False) if epochs[candidate] >= least]
+    first = list(costs).index(pays[-1]) if pays else 0
+    possible = [candidate for candidate in costs if epochs[candidate] >= FEWEST_EPOCHS] or list(costs)[:1]
+    places = {candidate: abs(list(costs).index(candidate) - first) for candidate in possible}
+    return sorted(possible, key=lambda candidate: (places[candidate], costs[candidate]))
+
+
+def likeliest_first(ways: Sequence[str], epochs: float) -> list[str]:
+    """Return ways of learning, the likeliest in the time of so many plain epochs first, then the control.
+
+    Args:
+        ways: the control first.
+        epochs: of plain training in the time of the last training.
+    """
+    likeliest = "sla-fast" if epochs >= LONG_EPOCHS else "lorot" if epochs >= MEDIUM_EPOCHS else ways[0]
+    return sorted(ways, key=lambda way: way != likeliest)
+
+
+def handicap(passes: float, trial_epochs: float, last_epochs: float) -> float:
+    """Return what is added to a trial's share of right answers, for the last training is longer.
+
+    A way of learning that passes each image more than once learns more slowly, and goes further in a long training.
+
+    Args:
+        passes: of an image.
+        trial_epochs, last_epochs: of plain training in the time of the trial, and of the last training.
+    """
+    if passes < 1.5 or last_epochs < LONG_EPOCHS:
+        return 0.0
+    return HANDICAP * max(0.0, 1 - trial_epochs / LONG_EPOCHS)
 
 
 @dataclass(frozen=True)
@@ -159,7 +193,7 @@ class Race:
 
     Attributes:
         networks: candidates for the network, the likeliest first.
-        ways: of learning, the control first.
+        ways: of learning, the likeliest first.
         rounds: in their order; none where there is nothing to choose, or no time to.
         short: seconds that are missing for a race, 0 where none are.
     """
@@ -180,7 +214,7 @@ def plan_race(
 
     Args:
         networks: see `affordable`.
-        ways: of learning; the first is the control.
+        ways: of learning, the likeliest first and the control among the first two.
         epoch_seconds: what a plain pass over the images takes with the likeliest network.
         seconds: for all trainings.
         overhead: seconds of a trial beside its training.

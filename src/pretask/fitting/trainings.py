@@ -13,7 +13,7 @@ from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.data.images.containers import LabelledImages
 from pretask.data.loaders.loader import in_memory
-from pretask.fitting.plan import LARGEST, NETWORKS, TUNED_SIZES, Candidate
+from pretask.fitting.plan import LARGEST, NETWORKS, TUNED_EPOCHS, TUNED_SIZES, Candidate
 from pretask.studies.plan import Variant
 from pretask.tasks import Supervised
 from pretask.tasks.foresee import seconds_per_image
@@ -79,18 +79,25 @@ class Trainings:
         """Split data as the configuration has it."""
         return Supervised.read(self.base, data).data
 
-    def networks(self) -> list[Candidate]:
-        """Return the networks and sizes that could be tried, with the first way of learning."""
+    def networks(self) -> dict[Candidate, float]:
+        """Return the networks and sizes that could be tried, with the first way of learning, and when each pays.
+
+        Returns:
+            the epochs from which it pays for each, the cheapest first.
+        """
         asked, native = self.base.backbone, min(self.raw.image_size)
-        known = list(NETWORKS)
+        known: list[tuple[str, int, float]] = list(NETWORKS)
         if asked.published:
-            known = [(asked.backbone, size) for size in TUNED_SIZES]
+            known = [(asked.backbone, size, TUNED_EPOCHS) for size in TUNED_SIZES]
         elif asked.backbone != "auto":
-            known = [(asked.backbone, size) for size in sorted({size for _, size in NETWORKS})]
-        fixed = self.base.data.image_size is not None or native <= min(size for _, size in known)
-        pairs = [(name, None if fixed else size) for name, size in known if fixed or size <= native]
+            known = list({size: (asked.backbone, size, epochs) for _, size, epochs in NETWORKS}.values())
+        fixed = self.base.data.image_size is not None or native <= min(size for _, size, _ in known)
         way = next(iter(self.variants))
-        return [Candidate(name, size, way) for name, size in dict.fromkeys(pairs)]
+        found: dict[Candidate, float] = {}
+        for name, size, epochs in known:
+            if fixed or size <= native:
+                found.setdefault(Candidate(name, None if fixed else size, way), epochs)
+        return found
 
     def config(self, candidate: Candidate, **more: Any) -> RunConfig:
         """Return the configuration of a training of a candidate."""

@@ -109,7 +109,10 @@ def _wrong_key(content: dict[str, Any]) -> str | None:
     for key, possible in _POSSIBLE.items():
         if key not in content or not possible(content[key]):
             return key
-    for key, kind in (("pretrained", bool), ("preparation", dict)):  # cards of earlier versions do not have them
+    for key, kind in (
+        ("pretrained", bool),
+        ("preparation", dict),
+    ):  # cards of earlier versions do not have them
         if not isinstance(content.get(key, kind()), kind):
             return key
     if content.get("stem", "auto") not in get_args(StemChoice):  # likewise
