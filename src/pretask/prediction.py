@@ -17,6 +17,7 @@ from pretask.data.images.decode import UnreadableImageError, or_fault
 from pretask.data.parallel import map_indices
 from pretask.data.readers.folder import Tree, left_out, scan
 from pretask.errors import PretaskError
+from pretask.evaluation.calibration import FEWEST_IMAGES, threshold
 from pretask.export import load_model, local_folder
 from pretask.io.documents import one_line
 from pretask.methods import ModelCard, read_card
@@ -35,6 +36,7 @@ def predict(
     *,
     inference: str | None = None,
     top: int = 1,
+    coverage: float | None = None,
     skip_bad: bool = False,
     device: str = "auto",
     console: Console | None = None,
@@ -48,16 +50,20 @@ def predict(
         images: picture files, whatever they are called, or folders of them, searched in depth as for training.
         inference: a way to answer; None is the model's default.
         top: how many classes to name, clamped to the number of classes.
+        coverage: in (0, 1): also return the set of classes that holds the right one in so large a share of pictures, if
+            they are like the validation images of the run. One class in it is an answer; several, or none, say that
+            the model does not know.
         skip_bad: leave out pictures that cannot be read.
         device: "auto", "cpu", "cuda" or "mps".
         console: where what is left out is counted and named; nothing is printed without one.
 
     Returns:
-        for each picture {"image", "label", "probability", "top": [{"label", "probability"}, …]}, in order.
+        for each picture {"image", "label", "probability", "top": [{"label", "probability"}, …]}, in order; with
+        `coverage` also "set": the entries of its classes, as in "top", the likeliest first.
 
     Raises:
-        PretaskError: no model, no pictures, one that cannot be read (all of them under `skip_bad`), or
-            weights that give NaN.
+        PretaskError: no model, a coverage that it was not calibrated for, no pictures, one that cannot be read (all of
+            them under `skip_bad`), or weights that give NaN.
     """
     if top < 1:
         raise PretaskError(f"--top {top} names no class: type --top 1 or more")
@@ -65,6 +71,7 @@ def predict(
     folder = local_folder(run)
     card = read_card(folder)
     classifier = load_model(folder, inference, card).to(where)
+    least = None if coverage is None else _least(card, inference or card.inference, coverage, run)
     paths, notes = _picture_files(images)
     for note in notes:
         say(console, note)
@@ -83,7 +90,9 @@ def predict(
                 probabilities = classifier(pixels).softmax(dim=1).cpu()
             if not probabilities.isfinite().all():
                 raise PretaskError(f"the model in {run} answers NaN: train it again with a smaller --lr")
-            answers += [_answer(path, p, card, top) for (path, _), p in zip(read, probabilities, strict=True)]
+            answers += [
+                _answer(path, p, card, top, least) for (path, _), p in zip(read, probabilities, strict=True)
+            ]
     _report_left_out(bad, len(paths), console)
     return answers
 
@@ -134,10 +143,35 @@ def _read(paths: Sequence[Path], card: ModelCard) -> Generator[tuple[Path, Tenso
     yield from zip(paths, map_indices(read, range(len(paths)), "reading pictures", _CHUNK), strict=True)
 
 
-def _answer(path: Path, probabilities: Tensor, card: ModelCard, top: int) -> dict[str, Any]:
-    best = probabilities.topk(min(top, len(card.class_names)))
-    named = [
-        {"label": card.class_names[i], "probability": p}
-        for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
-    return {"image": str(path), **named[0], "top": named}
+def _least(card: ModelCard, inference: str, coverage: float, run: Path | str) -> float:
+    """Return the least probability of a class that belongs to the set of answers."""
+    if not 0 < coverage < 1:
+        raise PretaskError(f"--coverage {coverage:g} is no share: type one between 0 and 1, as in 0.95")
+    known = card.inferences[inference].get("doubts", [])
+    if not known:
+        raise PretaskError(
+            f"{run} says nothing of how often it is right: its training had fewer than {FEWEST_IMAGES} validation "
+            "images; train with --validation 0.2, or drop --coverage"
+        )
+    least = threshold(known, coverage)
+    if not least:
+        most = len(known) / (len(known) + 1)
+        raise PretaskError(
+            f"--coverage {coverage:g} needs more validation images than {run} had: type {most:.3f} or less"
+        )
+    return least
+
+
+def _answer(
+    path: Path, probabilities: Tensor, card: ModelCard, top: int, least: float | None
+) -> dict[str, Any]:
+    def named(count: int) -> list[dict[str, Any]]:
+        best = probabilities.topk(count)
+        return [
+            {"label": card.class_names[i], "probability": p}
+            for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    first = named(min(top, len(card.class_names)))
+    answer = {"image": str(path), **first[0], "top": first}
+    return answer if least is None else {**answer, "set": named(int((probabilities >= least).sum()))}

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_digits
 
-from pretask import tasks
+from command_line import CommandLine
+from pretask import predict, tasks
+from pretask.config.files import from_flat
+from pretask.errors import PretaskError
 from pretask.evaluation.calibration import doubts, fit_temperature, threshold
 from pretask.evaluation.metrics import expected_calibration_error
+from pretask.export import export_model
 from pretask.methods import load_classifier
 
 
@@ -83,3 +89,74 @@ def test_a_run_without_validation_images_is_not_calibrated(configure, tmp_path: 
     card = json.loads((tmp_path / "run/model.json").read_text())
     assert card["inferences"]["single"]["temperature"] == 1
     assert card["inferences"]["single"]["doubts"] == []
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is not always sure, and pictures of digits beside it."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    settings = {
+        "data": "digits",
+        "method": "baseline",
+        "backbone": "resnet8",
+        "epochs": 1,
+        "lr": 0.1,
+        "device": "cpu",
+    }
+    tasks.train(from_flat({**settings, "validation": 0.2, "runs": str(folder), "name": "run"}))
+    for i in range(40):
+        pixels = (load_digits().images[1700 + i] * 255 / 16).astype("uint8")
+        picture = folder / "pictures" / f"{i}.png"
+        picture.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(picture)
+    return folder
+
+
+def test_answers_with_a_coverage_say_where_the_model_does_not_know(
+    calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretask = CommandLine(capsys)
+    plain = predict(calibrated / "run", [calibrated / "pictures"])
+    sets = [answer["set"] for answer in predict(calibrated / "run", [calibrated / "pictures"], coverage=0.9)]
+    wider = [
+        answer["set"] for answer in predict(calibrated / "run", [calibrated / "pictures"], coverage=0.98)
+    ]
+    assert "set" not in plain[0]
+    assert 1 <= sum(map(len, sets)) < sum(map(len, wider))
+    for answer, few, many in zip(plain, sets, wider, strict=True):
+        assert few == many[: len(few)]
+        assert not few or few[0]["label"] == answer["label"]
+    said = pretask.well("predict", calibrated / "run", calibrated / "pictures", "--coverage", 0.98)
+    assert said.count("don't know") == sum(len(found) != 1 for found in wider) > 0
+    rows = pretask.well(
+        "predict", calibrated / "run", calibrated / "pictures", "--coverage", 0.98, "--format", "csv"
+    ).splitlines()
+    assert rows[0] == "image,rank,label,probability,in_set"
+    assert sum(row.endswith(",yes") for row in rows) == sum(map(len, wider))
+
+
+@pytest.mark.parametrize(("coverage", "fault"), [(2, "is no share"), (0, "is no share"), (0.9999, "or less")])
+def test_a_coverage_that_cannot_be_is_refused(calibrated: Path, coverage: float, fault: str) -> None:
+    with pytest.raises(PretaskError, match=fault):
+        predict(calibrated / "run", [calibrated / "pictures"], coverage=coverage)
+
+
+def test_a_run_without_doubts_has_no_coverage(configure, calibrated: Path, tmp_path: Path) -> None:
+    tasks.train(configure(method="baseline", epochs=1, validation=0))
+    with pytest.raises(PretaskError, match="fewer than 50 validation images"):
+        predict(tmp_path / "run", [calibrated / "pictures"], coverage=0.9)
+
+
+@pytest.mark.parametrize("format", ["safetensors", "onnx"])
+def test_exports_answer_with_the_same_probabilities_and_sets(
+    calibrated: Path, tmp_path: Path, format: str
+) -> None:
+    export_model(calibrated / "run", tmp_path / "export", format=format)
+    pictures = [calibrated / "pictures"]
+    for own, other in zip(
+        predict(calibrated / "run", pictures, coverage=0.95),
+        predict(tmp_path / "export", pictures, coverage=0.95),
+        strict=True,
+    ):
+        assert other["probability"] == pytest.approx(own["probability"], abs=1e-4)
+        assert [entry["label"] for entry in other["set"]] == [entry["label"] for entry in own["set"]]

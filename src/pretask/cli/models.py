@@ -86,6 +86,7 @@ def predict(
     *images: Path,
     inference: str | None = None,
     top: int = 1,
+    coverage: float | None = None,
     format: Literal["table", "csv", "json"] = "table",
     skip_bad: bool = False,
     device: str = "auto",
@@ -102,6 +103,9 @@ def predict(
         one way to answer; the run's default where not given
     top
         classes to name for each image
+    coverage
+        say "don't know" where no single class is sure enough: as in 0.95, the share of pictures like the validation
+        images whose class is to be among the answers
     format
         table for people, csv or json for programs
     skip_bad
@@ -120,6 +124,7 @@ def predict(
         images,
         inference=inference,
         top=top,
+        coverage=coverage,
         skip_bad=skip_bad,
         device=device,
         console=Console(stderr=True),

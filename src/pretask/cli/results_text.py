@@ -99,18 +99,32 @@ def prediction_lines(answers: Sequence[Mapping[str, Any]], format: str) -> list[
     if format == "json":
         return json.dumps(list(answers), indent=2).split("\n")
     if format == "csv":
-        rows = (
-            (answer["image"], str(rank), named["label"], f"{named['probability']:.6f}")
+        with_sets = any("set" in answer for answer in answers)
+        rows = [
+            [answer["image"], str(rank), named["label"], f"{named['probability']:.6f}"]
+            + (["yes" if named in answer["set"] else "no"] if with_sets else [])
             for answer in answers
-            for rank, named in enumerate(answer["top"], 1)
-        )
-        return csv_text([("image", "rank", "label", "probability"), *rows]).rstrip("\n").split("\n")
+            for rank, named in enumerate(_shown(answer), 1)
+        ]
+        header = ["image", "rank", "label", "probability", "in_set"][: 5 if with_sets else 4]
+        return csv_text([header, *rows]).rstrip("\n").split("\n")
     width = max((len(printable(answer["image"])) for answer in answers), default=0)
-    return [
-        f"{printable(answer['image']):<{width}}  "
-        + "  ".join(f"{n['label']} {100 * n['probability']:.1f} %" for n in answer["top"])
-        for answer in answers
-    ]
+    return [f"{printable(answer['image']):<{width}}  " + _answer_words(answer) for answer in answers]
+
+
+def _shown(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the classes to name: as many as asked for, and all of the set of answers."""
+    asked, several = answer["top"], answer.get("set", [])
+    return list(several if len(several) > len(asked) else asked)
+
+
+def _answer_words(answer: Mapping[str, Any]) -> str:
+    """Return what a picture shows; where a set of answers was asked for, whether the model knows."""
+    words = "  ".join(f"{named['label']} {100 * named['probability']:.1f} %" for named in _shown(answer))
+    unsure = {0: "don't know, not sure enough of ", 1: ""}.get(
+        len(answer.get("set", [answer])), "don't know: "
+    )
+    return unsure + words
 
 
 def explanation_lines(explained: Mapping[str, Any]) -> list[str]:

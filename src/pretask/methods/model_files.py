@@ -33,7 +33,7 @@ def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelC
     Args:
         folder: made if missing.
         classifiers: by name of inference; must hold `card.inference`.
-        card: its `inferences` are filled in from `classifiers`.
+        card: its `inferences` are filled in from `classifiers`, and keep what else they say.
     """
     tensors = _tensors(classifiers[card.inference].backbone, "backbone.")
     modes = {}
@@ -43,6 +43,7 @@ def save_model(folder: Path, classifiers: Mapping[str, Classifier], card: ModelC
         if encoder.feature_pretext is not None:
             tensors |= _tensors(encoder.feature_pretext, f"masks.{name}.")
         modes[name] = {
+            **card.inferences.get(name, {}),
             "pretexts": [pretext.name for pretext in encoder.pretexts],
             "layer": encoder.layer,
             "reading": classifier.reading,
