@@ -61,4 +61,4 @@ def test_a_network_that_does_not_fit_into_the_memory_is_refused(monkeypatch, tmp
     with pytest.raises(
         PretaskError, match=r"takes more than 0\.1 GB, which are not free: type a smaller --backbone"
     ):
-        Supervised.read(from_flat({"backbone": GIANT, "image_size": 224})).backbone()
+        Supervised.read(from_flat({"backbone": GIANT, "image_size": 224})).make()

@@ -11,6 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from pretask.errors import PretaskError
 
+_BEYOND = ("overflow", "allocate", "out of memory")
+"""In what torch says of sizes that no machine, or not this one, has memory for."""
+
 
 class TooLarge(PretaskError):
     """More memory was asked for than there may be."""
@@ -20,7 +23,7 @@ class TooLarge(PretaskError):
 def at_most(nbytes: int, why: str) -> Iterator[None]:
     """Refuse to make more than so many bytes of new tensors, all together; those without storage do not count.
 
-    A tensor that goes beyond them is made, and dropped before anything is written into it.
+    A tensor that goes beyond them is made, if the system gives as much, and dropped before anything is written to it.
 
     Args:
         nbytes: the bound.
@@ -47,8 +50,15 @@ class _Counting(TorchFunctionMode):
         arguments: Sequence[Any] = (),
         named: dict[str, Any] | None = None,
     ) -> Any:
-        made = function(*arguments, **(named or {}))
-        if isinstance(made, torch.Tensor) and made.device.type != "meta" and not _has_tensor(arguments):
+        if _has_tensor(arguments):
+            return function(*arguments, **(named or {}))
+        try:
+            made = function(*arguments, **(named or {}))
+        except RuntimeError as fault:
+            if any(word in str(fault) for word in _BEYOND):
+                raise TooLarge(f"the network takes {self._error}") from None
+            raise
+        if isinstance(made, torch.Tensor) and made.device.type != "meta":
             self._left -= made.nbytes
             if self._left < 0:
                 raise TooLarge(f"the network takes {self._error}")

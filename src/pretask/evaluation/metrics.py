@@ -157,7 +157,7 @@ def _binned(logits: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, 
 
 def _pieces(rows: Tensor, width: int | None = None) -> tuple[Tensor, ...]:
     """Return rows in pieces of which each stands for `_NUMBERS_AT_ONCE` logits; `width` is that of the logits."""
-    return rows.split(max(1, _NUMBERS_AT_ONCE // (rows.shape[1] if width is None else width)))
+    return torch.split(rows, max(1, _NUMBERS_AT_ONCE // (rows.shape[1] if width is None else width)))
 
 
 def _group(train_images: int) -> str:

@@ -110,12 +110,12 @@ class Trainings:
     def image_seconds(self, candidate: Candidate) -> float:
         """Return about what an image costs in a training of a candidate, in seconds, measured on noise."""
         task = self._on_noise(candidate)
-        return seconds_per_image(task, task.build())
+        return seconds_per_image(task, task.make())
 
     def passes(self, candidate: Candidate) -> float:
         """Return what an image costs a candidate, in forward and backward passes of its network."""
         task = self._on_noise(candidate)
-        return task.passes(task.build())
+        return task.passes(task.make())
 
     def _on_noise(self, candidate: Candidate) -> Supervised:
         """Return the training of a candidate, its settings decided without reading an image."""

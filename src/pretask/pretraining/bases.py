@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pretask.distributed.gathering import gather_over_ranks
 from pretask.errors import import_extra
-from pretask.options import above, at_least
+from pretask.options import at_least
 from pretask.pretraining.embedding import Embedding, distance
 from pretask.registry import Registry
 
@@ -164,7 +164,11 @@ class SimCLR(StatisticalBase):
     loss_class = "NTXentLoss"
 
     def __init__(
-        self, num_features: int, *, temperature: Annotated[float, above(0), "of simclr"] = 0.5, **options: Any
+        self,
+        num_features: int,
+        *,
+        temperature: Annotated[float, at_least(1e-8), "of simclr"] = 0.5,
+        **options: Any,
     ) -> None:
         self.temperature = temperature
         super().__init__(num_features, **options)

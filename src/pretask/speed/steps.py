@@ -94,7 +94,7 @@ class TrainingSteps:
         task = Supervised(config, data)
         self.config = task.decide(device)
         self.device, self._waited, self._spent = device, 0.0, 0.0
-        method = task.build().to(device)
+        method = task.make().to(device)
         if self.config.session.channels_last:
             method = method.to(memory_format=torch.channels_last)
         self.method = method.train()

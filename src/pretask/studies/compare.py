@@ -151,7 +151,7 @@ def _work(config: RunConfig, data: ImageData) -> tuple[float, int, bool]:
     drawn = override(config, pretrained=False, weights=None, init=None, precision="fp32", compile="no")
     task = Supervised(drawn, data)
     task.decide(torch.device("cpu"))
-    method = task.build()
+    method = task.make()
     unlabelled = method.unlabelled_per_image
     return task.passes(method), task.images_per_step(method) * (1 + unlabelled), unlabelled > 0
 

@@ -54,7 +54,7 @@ class FewShotStudy(Study[FewShotConfig]):
 
     def work(self) -> Mapping[Variant, float]:
         return {
-            v: float(tasks.Episodes(v.config(self.config), self._split).build().views) for v in self.variants
+            v: float(tasks.Episodes(v.config(self.config), self._split).make().views) for v in self.variants
         }
 
     def trials(self, config: FewShotConfig) -> list[Trial]:

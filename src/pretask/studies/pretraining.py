@@ -121,7 +121,7 @@ class PretrainingStudy(Study[PretrainConfig]):
         asked = {v: tasks.Pretraining(v.config(self.config), self._data) for v in self.variants}
         for task in asked.values():
             task.decide(device)
-        return {v: task.build().passes_per_image for v, task in asked.items()}
+        return {v: task.make().passes_per_image for v, task in asked.items()}
 
     def trials(self, config: PretrainConfig) -> list[Trial]:
         self._runs = {

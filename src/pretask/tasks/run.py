@@ -70,7 +70,7 @@ def run_task(
         say(console, f"{folder.path} is finished: its results are read, not made again")
         return _with_folder(task, folder, folder.read_results())
 
-    trainee = task.build()
+    trainee = task.make()
     task.check_step(trainee)
     expected = foresee(task, trainee, pieces_open=asked.optim.accumulate is None, timed=watched)
     config = task.config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -133,6 +133,17 @@ class Task(ABC, Generic[C, D, T]):
             PretaskError: parts that do not suit the data or each other.
         """
 
+    def make(self) -> T:
+        """Return what `build` does, if it fits into the memory.
+
+        Raises:
+            PretaskError: see `build`; it does not fit.
+        """
+        with at_most(
+            free_memory(torch.device("cpu")), "which are not free: type a smaller --backbone or head"
+        ):
+            return self.build()
+
     def backbone(self) -> Backbone:
         """Return the network for images of the data's size and channels.
 
@@ -146,7 +157,7 @@ class Task(ABC, Generic[C, D, T]):
         if len(given) > 1:
             number = "two" if len(given) == 2 else "three"
             raise PretaskError(f"{' and '.join(given)} are {number} starting points: type one of them")
-        with self._room():
+        with nullcontext() if asked.init is None else room_of(asked.init):
             backbone = create_backbone(
                 self._backbone_name(),
                 image_size=self.images.image_size,
@@ -159,12 +170,6 @@ class Task(ABC, Generic[C, D, T]):
         if asked.init is not None:
             load_backbone_weights(backbone, Path(asked.init))
         return backbone
-
-    def _room(self) -> AbstractContextManager[None]:
-        """Return a context in which no network is made that is larger than it can be."""
-        if self.config.backbone.init is not None:
-            return room_of(self.config.backbone.init)
-        return at_most(free_memory(torch.device("cpu")), "which are not free: type a smaller --backbone")
 
     def normalisation(self, backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the mean and standard deviation of pixels: those of a backbone's published weights, or the data's."""

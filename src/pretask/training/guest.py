@@ -48,7 +48,7 @@ def as_guest() -> Iterator[None]:
 def _device_generators() -> dict[str, Any]:
     """Return the state of the generators of the devices that are in use."""
     states: dict[str, Any] = {}
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states["cuda"] = torch.cuda.get_rng_state_all()
     if torch.backends.mps.is_available():
         states["mps"] = torch.mps.get_rng_state()
