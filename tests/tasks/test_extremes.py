@@ -131,7 +131,7 @@ def test_options_of_parts_in_a_step(kind: type[Any], tmp_path: Path) -> None:
             config = build_config(kind, {**settings, "runs": str(tmp_path)})
             outcome(f"{choice} {option.name} = {value}", lambda config=config: step(config))
             tried += 1
-    assert tried > (3 if kind is FewShotConfig else 20)
+    assert tried > (3 if kind is FewShotConfig else 15)
 
 
 def step(config: Any) -> None:
