@@ -5,7 +5,9 @@ Options are found by their declarations, so that a new one is tried from the day
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -27,8 +29,8 @@ from pretask.options import LARGEST, LARGEST_WHOLE, SMALLEST, Option
 from pretask.pretraining import BASES, OBJECTIVES
 from pretask.tasks.task import Task
 
-COSTLY = {"epochs", "steps", "episodes", "test_episodes", "workers", "threads", "profile"}
-"""Large values of these are allowed, and only take long."""
+COSTLY = {"epochs", "steps", "episodes", "test_episodes", "workers", "threads", "profile", "image_size"}
+"""Large values of these are allowed, and only take long, or much memory."""
 SMALL = {
     "backbone": "resnet8", "epochs": 1, "batch_size": 8, "lr": 0.1, "threads": 1, "device": "cpu", "precision": "fp32",
 }  # fmt: skip
@@ -116,6 +118,35 @@ def test_keys_of_every_training(key: str, tmp_path: Path) -> None:
         settings = {**SMALL, "method": "baseline", "runs": str(tmp_path), "name": str(place), key: value}
         config = build_config(RunConfig, settings)
         outcome(f"{key} = {value}", lambda config=config: tasks.train(config, data(), report=False))
+
+
+@pytest.mark.parametrize(("size", "batch"), [(1, 1), (1, 2), (2, 1)])
+def test_the_smallest_images_in_the_smallest_batches(size: int, batch: int, tmp_path: Path) -> None:
+    settings = {
+        **SMALL,
+        "method": "baseline",
+        "runs": str(tmp_path),
+        "name": "run",
+        "batch_size": batch,
+        "steps": 2,
+    }
+    small = replace(data(), image_size=(size, size))
+    if batch == 1:
+        with pytest.raises(PretaskError, match=r"needs two values of a channel.*--batch-size 2"):
+            tasks.train(build_config(RunConfig, settings), small, report=False)
+    else:
+        tasks.train(build_config(RunConfig, settings), small, report=False)
+
+
+def test_sections_that_are_made_by_hand(tmp_path: Path) -> None:
+    config = build_config(RunConfig, {**SMALL, "method": "baseline", "runs": str(tmp_path)})
+    for changed, words in (
+        (replace(config, optim=replace(config.optim, milestones=(5.0, -1.0, math.nan))), "milestones = "),
+        (replace(config, data=replace(config.data, imbalance=math.inf)), "imbalance = inf is not possible"),
+        (replace(config, optim=replace(config.optim, lr=1e308)), "between 1e-30 and 1e\\+30 in size"),
+    ):
+        with pytest.raises(PretaskError, match=words):
+            tasks.train(changed, data())
 
 
 @pytest.mark.parametrize("kind", [RunConfig, PretrainConfig, FewShotConfig])

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from pretask.config.files import C
+from pretask.config.files import C, build_config, to_flat
 from pretask.config.sections import OptimConfig, SessionConfig
 from pretask.data.loaders.loader import Loader
 from pretask.distributed.processes import found_by_first
@@ -52,6 +52,7 @@ def run_task(
         console: where to print.
         report: whether to write one.
     """
+    config = build_config(type(config), to_flat(config))  # sections can be made by hand, out of range
     accelerator = join_processes(config.session)
     watched = found_by_first(lambda: console is not None)
     console = console if accelerator.is_main_process else None

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 from accelerate import Accelerator
 from rich.console import Console
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pretask.backbones import Backbone, create_backbone, resolve_backbone_name
 from pretask.backbones.room import at_most
@@ -193,7 +194,7 @@ class Task(ABC, Generic[C, D, T]):
         return self.config.optim.batch_size
 
     def check_step(self, trainee: T) -> None:
-        """Refuse a step that takes more images than there are, or is cut into more pieces than it has images.
+        """Refuse a step of more images than there are, of more pieces than images, or of a single value per channel.
 
         Raises:
             PretaskError: see above.
@@ -206,6 +207,12 @@ class Task(ABC, Generic[C, D, T]):
             )
         if trainee.unlabelled_per_image:
             check_ratio(rows, trainee.unlabelled_per_image, len(self.unlabelled))
+        values = rows // pieces * trainee.image_views * math.prod(trainee.backbone.facts.final_map)
+        if values == 1 and any(isinstance(module, _BatchNorm) for module in trainee.backbone.modules()):
+            raise PretaskError(
+                "batch normalisation needs two values of a channel, and one image has one in the last map, of 1x1: "
+                "type --batch-size 2 or more, or a larger --image-size"
+            )
 
     def loader(self, trainee: T, rank: int = 0, world_size: int = 1) -> Loader:
         """Return the batches of one rank to train on; `decide` was called.
