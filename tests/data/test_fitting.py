@@ -51,6 +51,14 @@ def test_photos_are_evaluated_as_imagenet_networks_are(given, size, side):
     assert (fitted != np.asarray(v2.CenterCrop(size)(whole))).mean() < 0.005
 
 
+@pytest.mark.parametrize("given", [(341, 700), (501, 343), (90, 77)])
+@pytest.mark.parametrize("size", [(72, 72), (80, 97)])
+def test_what_is_stored_for_crops_is_evaluated_as_the_original(given, size):
+    """To the bit: photos are kept at the larger size once, for training and evaluation."""
+    stored = covering(zoomed(size)).tensor(image(*given))
+    assert torch.equal(fit(stored, size), fit(image(*given), size))
+
+
 def test_only_above_64_pixels_the_centre_leaves_out_an_eighth():
     assert zoomed((224, 224)) == (256, 256)
     assert as_evaluated((64, 64)).cover == (64, 64)

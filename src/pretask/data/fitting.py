@@ -15,7 +15,7 @@ ZOOM = 256 / 224
 
 
 @dataclass(frozen=True)
-class Fitting:
+class Framing:
     """An image is resized until it just covers `cover`, keeping its shape, and the centre of `size` is what is left.
 
     An image that has `size` is left alone. Resizing is Pillow's BILINEAR: linear weights as wide as the reduction, so
@@ -91,18 +91,18 @@ def zoomed(size: tuple[int, int]) -> tuple[int, int]:
     return round(size[0] * ZOOM), round(size[1] * ZOOM)
 
 
-def covering(size: tuple[int, int]) -> Fitting:
+def covering(size: tuple[int, int]) -> Framing:
     """Return how an image is resized until it covers (height, width), and cut to it."""
-    return Fitting(size, size)
+    return Framing(size, size)
 
 
-def as_evaluated(size: tuple[int, int]) -> Fitting:
+def as_evaluated(size: tuple[int, int]) -> Framing:
     """Return how images are evaluated, predicted and explained at (height, width).
 
     Above 64 pixels they are resized to 256/224 of the size, so that the centre leaves out an eighth, which is how
     ImageNet networks are evaluated.
     """
-    return Fitting(size if max(size) <= LARGE_SIDE else zoomed(size), size)
+    return Framing(size if max(size) <= LARGE_SIDE else zoomed(size), size)
 
 
 def fit(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -26,7 +26,7 @@ def preparation(card: ModelCard, inside: bool) -> dict[str, Any]:
         card: the model's.
         inside: whether the exported graph does it, from the pixels on.
     """
-    fitting = as_evaluated(card.image_size)
+    framing = as_evaluated(card.image_size)
     height, width = card.image_size
     return {
         "inside_model": inside,
@@ -38,7 +38,7 @@ def preparation(card: ModelCard, inside: bool) -> dict[str, Any]:
         "colour": "RGB" if card.channels == 3 else "grey, luma of ITU-R 601-2",
         "unchanged": f"pictures of {height}x{width}",
         "resize": "to cover, keeping the shape",
-        "resize_to": list(fitting.cover),
+        "resize_to": list(framing.cover),
         "filter": "bilinear, antialiased, as Pillow's BILINEAR: along rows, then along columns, rounded to 0 … 255",
         "crop": "centre",
         "crop_to": [height, width],
@@ -74,7 +74,7 @@ def example_pictures(card: ModelCard) -> list[Tensor]:
 class WithPreparation(nn.Module):
     """A classifier of pictures of any size: uint8 [H, W, 3], RGB and upright → logits [1, N].
 
-    What `Fitting` does by Pillow, as two products with matrices of weights, so that every runtime gives the same
+    What `Framing` does by Pillow, as two products with matrices of weights, so that every runtime gives the same
     values. Weights are made for what is left after the cut alone: the cost follows the picture, not its shape.
     """
 
@@ -82,7 +82,7 @@ class WithPreparation(nn.Module):
         super().__init__()
         self.classifier = classifier
         self.grey = card.channels == 1
-        self.fitting = as_evaluated(card.image_size)
+        self.framing = as_evaluated(card.image_size)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits [1, N]."""
@@ -92,15 +92,15 @@ class WithPreparation(nn.Module):
             # Exact in single precision: no sum is above 2**24.
             pixels = ((red * _RED + green * _GREEN + blue * _BLUE + 0x8000) / 0x10000).floor()[None]
         height, width = (torch.scalar_tensor(side, dtype=torch.int64) for side in image.shape[:2])
-        (high, wide), (to_height, to_width) = self.fitting.cover, self.fitting.size
+        (high, wide), (to_height, to_width) = self.framing.cover, self.framing.size
         upright = high * width >= wide * height
         resized = (
             torch.where(upright, high, wide * height // width),
             torch.where(upright, high * width // height, wide),
         )
         same = torch.logical_and(height == to_height, width == to_width)
-        along = _weights(image.shape[0], height, resized[0], to_height, same)
-        across = _weights(image.shape[1], width, resized[1], to_width, same)
+        along = _weights(image.shape[0], height, resized[0], (high, to_height), same)
+        across = _weights(image.shape[1], width, resized[1], (wide, to_width), same)
         rows = _rounded(pixels @ across.transpose(0, 1))
         logits: Tensor = self.classifier(_rounded(along @ rows)[None] / 255)
         return logits
@@ -123,17 +123,19 @@ class OfImages(nn.Module):
         return torch.cat([self.model(picture.contiguous()) for picture in pictures])
 
 
-def _weights(count: int, given: Tensor, resized: Tensor, wanted: int, same: Tensor) -> Tensor:
-    """Return how `count` pixels make up the `wanted` in the middle of those that they are resized to: [wanted, count].
+def _weights(count: int, given: Tensor, resized: Tensor, cuts: tuple[int, int], same: Tensor) -> Tensor:
+    """Return how `count` pixels make up those in the middle of what they are resized to: [wanted, count].
 
     Args:
         count: pixels in a row or column.
         given, resized: scalars, that number and what it is resized to.
-        wanted: pixels in the middle that are kept.
+        cuts: pixels in the middle that are kept first, and of these in the end.
         same: whether nothing is to be changed.
     """
+    first, wanted = cuts
     scale = torch.where(same, 1.0, given.double() / resized)
-    start = torch.where(same, 0.0, ((resized - wanted).double() / 2).round())
+    start = ((resized - first).double() / 2).round() + round((first - wanted) / 2)
+    start = torch.where(same, 0.0, start)
     centres = (torch.arange(wanted, dtype=torch.float64) + 0.5 + start) * scale
     places = torch.arange(count, dtype=torch.float64) + 0.5
     weights = (1 - (places[None] - centres[:, None]).abs() / scale.clamp(min=1)).clamp(min=0)

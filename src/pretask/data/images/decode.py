@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
 
-from pretask.data.fitting import Fitting
+from pretask.data.fitting import Framing
 from pretask.errors import PretaskError
 from pretask.io.files import check_regular
 
@@ -151,14 +151,14 @@ def read_header(source: Path | bytes, what: str) -> Header:
         raise unreadable(what, fault) from fault
 
 
-def decode(encoded: bytes, channels: int | None, what: str, fitting: Fitting | None = None) -> Tensor:
+def decode(encoded: bytes, channels: int | None, what: str, framing: Framing | None = None) -> Tensor:
     """Decode one image file.
 
     Args:
         encoded: a file's content, in one of `FORMATS`.
         channels: 1, 3, or None for the image's own (grey modes 1, everything else 3).
         what: how the image is called in an error.
-        fitting: how it is brought to a size; None leaves it at its own.
+        framing: how it is brought to a size; None leaves it at its own.
 
     Returns:
         uint8 tensor [C, H, W]: the first frame, turned upright as its EXIF data say, laid on white where it is
@@ -172,7 +172,7 @@ def decode(encoded: bytes, channels: int | None, what: str, fitting: Fitting | N
     """
     try:
         with _open(io.BytesIO(encoded)) as image:
-            return _to_tensor(image, channels, fitting)
+            return _to_tensor(image, channels, framing)
     except _DECODE_FAULTS as fault:
         raise unreadable(what, fault) from fault
 
@@ -207,14 +207,14 @@ def _open_heif(stream: Path | BinaryIO) -> Image.Image:
     return Image.open(stream, formats=("HEIF",))
 
 
-def _to_tensor(image: Image.Image, channels: int | None, fitting: Fitting | None) -> Tensor:
+def _to_tensor(image: Image.Image, channels: int | None, framing: Framing | None) -> Tensor:
     wanted = channels or _own_channels(image)
     # Pillow's exif_transpose copies even an image that is upright.
     upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
     plain = _on_white(_eight_bit(upright))
     mode = "L" if wanted == 1 else "RGB"
     shown = plain if plain.mode == mode else plain.convert(mode)
-    pixels = np.array(shown if fitting is None else fitting.picture(shown))
+    pixels = np.array(shown if framing is None else framing.picture(shown))
     channels_first = pixels[None] if wanted == 1 else pixels.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(channels_first))
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pretask.data.fitting import Fitting, as_evaluated
+from pretask.data.fitting import Framing, as_evaluated
 from pretask.data.images.decode import Header, decode, read_file, read_header
 
 
@@ -73,9 +73,9 @@ class ImageStore(ABC):
             UnreadableImageError: the image cannot be decoded; the message names it.
         """
 
-    def brought(self, i: int, fitting: Fitting) -> Tensor:
+    def brought(self, i: int, framing: Framing) -> Tensor:
         """Return image `i` brought to a size: uint8 [C, H, W]; raises as `read` does."""
-        return fitting.tensor(self.read(i))
+        return framing.tensor(self.read(i))
 
     def fitted(self, i: int, size: tuple[int, int]) -> Tensor:
         """Return image `i` as it is evaluated and predicted: uint8 [C, H, W] of `size`; raises as `read` does."""
@@ -183,12 +183,12 @@ class FileImages(ImageStore):
     def read(self, i: int) -> Tensor:
         return self._decode(i)
 
-    def brought(self, i: int, fitting: Fitting) -> Tensor:
-        return self._decode(i, fitting)
+    def brought(self, i: int, framing: Framing) -> Tensor:
+        return self._decode(i, framing)
 
-    def _decode(self, i: int, fitting: Fitting | None = None) -> Tensor:
+    def _decode(self, i: int, framing: Framing | None = None) -> Tensor:
         path = self.path(i)
-        return decode(read_file(path, str(path)), self.channels, str(path), fitting)
+        return decode(read_file(path, str(path)), self.channels, str(path), framing)
 
     def header(self, i: int) -> Header:
         return read_header(self.path(i), str(self.path(i)))
@@ -247,8 +247,8 @@ class EncodedImages(ImageStore):
     def read(self, i: int) -> Tensor:
         return decode(self.encoded(i), self.channels, self.describe(i))
 
-    def brought(self, i: int, fitting: Fitting) -> Tensor:
-        return decode(self.encoded(i), self.channels, self.describe(i), fitting)
+    def brought(self, i: int, framing: Framing) -> Tensor:
+        return decode(self.encoded(i), self.channels, self.describe(i), framing)
 
     def header(self, i: int) -> Header:
         return read_header(self.encoded(i), self.describe(i))
@@ -294,9 +294,9 @@ class JoinedImages(ImageStore):
         part, row = self._place(i)
         return part.read(row)
 
-    def brought(self, i: int, fitting: Fitting) -> Tensor:
+    def brought(self, i: int, framing: Framing) -> Tensor:
         part, row = self._place(i)
-        return part.brought(row, fitting)
+        return part.brought(row, framing)
 
     def header(self, i: int) -> Header:
         part, row = self._place(i)

@@ -121,10 +121,10 @@ def _load(source: object, plan: _Plan, device: torch.device) -> Tensor:
         return source.array.to(device)
     channels = _channels(source)
 
-    fitting = as_evaluated(plan.size) if plan.how == "fitted" else covering(plan.size)
+    framing = as_evaluated(plan.size) if plan.how == "fitted" else covering(plan.size)
 
     def load(i: int) -> Tensor:
-        image = source.brought(i, fitting)
+        image = source.brought(i, framing)
         if image.shape[0] != channels:
             raise mixed_channels(source.describe(i), image.shape[0], channels)
         return image
