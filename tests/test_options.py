@@ -355,7 +355,7 @@ def test_options_are_listed_with_the_parts_that_have_them() -> None:
     assert "of normalised" in lines["gate_floor"] and "[0.3]" in lines["gate_floor"]
     gates = entries("gates")
     at = next(i for i, line in enumerate(gates) if line.startswith("normalised "))
-    assert gates[at + 1].split() == ["normalised:gate_floor=0.3"]
+    assert gates[at + 1].split() == ["normalised:gate_init=linear:gate_softmax=images:gate_floor=0.3"]
 
 
 def test_every_default_is_a_value_that_may_be_given() -> None:

@@ -79,7 +79,7 @@ def test_help_shows_the_options_of_what_is_chosen_and_no_others(cli: CommandLine
     assert "--temperature" not in cli.well("pretrain", "--method", "byol", "--help")
     assert "--temperature" in cli.well("pretrain", "--method", "trimix", "--base", "simclr", "--help")
     for shown in (baseline, gated):
-        assert len(shown.splitlines()) < 120
+        assert len(shown.splitlines()) < 125
 
 
 @pytest.mark.parametrize(

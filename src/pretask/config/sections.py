@@ -75,10 +75,7 @@ class BackboneConfig:
     """The network."""
 
     backbone: Annotated[str, DECIDED, "resnet20, a timm model, …; auto: by image size"] = "auto"
-    stem: Annotated[
-        Literal["auto", "1", "2", "4"],
-        "by how much the first layers of a ResNet shrink images; auto: by their size",
-    ] = "auto"
+    stem: Annotated[Literal["auto", "1", "2", "4"], "how much a ResNet's stem shrinks images"] = "auto"
     pretrained: Annotated[bool, "start from timm's published weights"] = False
     weights: Annotated[str | None, "start from this file of timm or torchvision"] = None
     init: Annotated[str | None, "start from the backbone of this run folder"] = None

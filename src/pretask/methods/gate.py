@@ -117,10 +117,10 @@ class LearnedGate(Gate):
         *,
         gate_init: Annotated[
             Literal["linear", "kaiming"],
-            "of the gate's weights: within 1/sqrt(D), or normal ones of sqrt(2/D)",
+            "start of its weights",
         ] = "linear",
         gate_softmax: Annotated[
-            Literal["images", "mean"], "of each image, then averaged; or of the average of the images"
+            Literal["images", "mean"], "of each of the images, or of their mean"
         ] = "images",
     ) -> None:
         super().__init__(num_features, num_tasks)
