@@ -23,6 +23,7 @@ def evaluate(
     per_class: int | None = None,
     label_fraction: float | None = None,
     seed: int | None = None,
+    skip_bad: bool = False,
     format: Literal["table", "json"] = "table",
 ) -> None:
     """Evaluate a run by one or more protocols, for each of its inferences; attacks for its default one.
@@ -42,8 +43,8 @@ def evaluate(
     split
         of the run's data
     data
-        other data in place of the run's: with the same classes, taken as it is; of any classes, and split as for a
-        training, for knn, linear and ridge
+        the new place of the run's own images; or other data: with the same classes, taken as it is; of any classes,
+        and split as for a training, for knn, linear and ridge
     batch_size
         images in a forward pass
     device
@@ -56,6 +57,8 @@ def evaluate(
         the same as a fraction of each class
     seed
         chooses these images; the run's own where not given
+    skip_bad
+        leave out images that cannot be read
     format
         table for people, json for programs
     """
@@ -75,6 +78,7 @@ def evaluate(
         per_class=per_class,
         label_fraction=label_fraction,
         seed=seed,
+        skip_bad=skip_bad,
     )
     print_lines(evaluation_lines(answer, format, console.width if console.is_terminal else None), console)
 
@@ -186,6 +190,7 @@ def explain(
     format: Literal["png", "svg"] = "png",
     seed: int = 0,
     device: str = "auto",
+    skip_bad: bool = False,
 ) -> None:
     """Draw where models look, what they answer and how their features lie, the same images for all of them.
 
@@ -207,7 +212,7 @@ def explain(
     split
         of the data
     data
-        in place of the first run's own
+        in place of the first run's own, or their new place
     to
         folder to write; explain in the first run where not given
     format
@@ -216,6 +221,8 @@ def explain(
         draws images, and starts t-SNE
     device
         auto, cpu, cuda or mps
+    skip_bad
+        leave out images that cannot be read
     """
     from pretask.cli.results_text import explanation_lines
     from pretask.explain import explain as draw
@@ -233,5 +240,6 @@ def explain(
         format=format,
         seed=seed,
         device=device,
+        skip_bad=skip_bad,
     )
     print_lines(explanation_lines(explained), open_console())

@@ -62,7 +62,9 @@ def evaluation_lines(evaluation: Mapping[str, Any], format: str, width: int | No
         return json.dumps(evaluation, indent=2).split("\n")
     from pretask.evaluation.run import headlines
 
-    lines = [f"{evaluation['run']} on {evaluation['data']}", *_features_lines(evaluation.get("features"))]
+    lines = [f"{evaluation['run']} on {evaluation['data']}"]
+    lines += [f"note: {note}" for note in evaluation.get("notes", ())]
+    lines += _features_lines(evaluation.get("features"))
     for spec, printed in headlines(evaluation).items():
         entry = evaluation["protocols"][spec]
         lines += _wrapped(entry["protocol"].split(" "), " ", width, indent=2)
@@ -129,7 +131,7 @@ def _answer_words(answer: Mapping[str, Any]) -> str:
 
 def explanation_lines(explained: Mapping[str, Any]) -> list[str]:
     """Return what `pretask explain` found: the answers, how well classes part, and where the pictures are."""
-    lines = []
+    lines = [f"note: {note}" for note in explained.get("notes", ())]
     for row in explained.get("attention", ()):
         answers = "  ".join(
             f"{name}: {answer['label']} {100 * answer['probability']:.0f} %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,9 @@ def train(
     *,
     resume: Annotated[
         Path | None,
-        Parameter(help="run folder of any kind to resume, with its own settings; no other flags"),
+        Parameter(
+            help="run folder of any kind to resume, with its own settings; no flags but --data, if moved"
+        ),
     ] = None,
     settings: Settings = _NONE,
 ) -> None:
@@ -32,11 +35,12 @@ def train(
     from pretask import tasks
     from pretask.cli.results_text import run_lines
 
-    console, run = open_console(), settings.build(RunConfig)
+    console, run, standard = open_console(), settings.build(RunConfig), RunConfig()
     if resume is None:
         results = tasks.train(run, console=console)
-    elif run == RunConfig():
-        results = tasks.resume(resume, console)
+    elif replace(run, data=replace(run.data, data=standard.data.data)) == standard:
+        moved = None if run == standard else run.data.data
+        results = tasks.resume(resume, console, moved)
     else:
         raise PretaskError(
             f"--resume {resume} takes all settings from that folder: type it without other flags"

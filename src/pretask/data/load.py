@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pretask.data.images.containers import ImageData, RawData
+from pretask.data.images.containers import SPLITS, ImageData, RawData
 from pretask.data.prepare import LARGEST, MEMORY_LIMIT, SMALLEST, prepare
 from pretask.data.readers import KINDS, read_path
 from pretask.data.readers.arrays import read_arrays
 from pretask.data.readers.hub import is_hub_object, read_hub, read_hub_object
 from pretask.data.sources import SOURCES
 from pretask.errors import PretaskError, unknown_name
+from pretask.io.files import is_text
 
 LEFT_ON_HUB = "hf://"
 """How the name of a data set starts that stays on the Hub."""
+AT_HAND = "(given in Python)"
+"""Stands for the name of a data set that has none, since it was made of objects."""
 Fingerprint = tuple[Any, ...]
 _latest: list[tuple[Fingerprint, ImageData]] = []
 
@@ -41,7 +45,7 @@ def load_data(
             folder, .npz),
             "hf:OWNER/NAME", "hf://datasets/OWNER/NAME" to leave its parquet files on the Hub, a Hugging Face
             `Dataset` or `DatasetDict`, arrays as `(images, labels)` or `{"train": (images, labels), "test": …}`,
-            or an `ImageData`, which is returned as it is.
+            or an `ImageData`, which is returned as it is but for size and channels, where these are given.
         image_size: side, or (height, width), at which the network is to see the images. Where it is left open, images
             of one size keep it up to `largest`; for others a square is decided from the sizes found.
         channels: 1 or 3; where it is left open, the images' own, and 3 where only some are grey.
@@ -68,7 +72,7 @@ def load_data(
     if largest < SMALLEST:
         raise PretaskError(f"largest must be at least {SMALLEST}, not {largest}")
     if isinstance(source, ImageData):
-        return source if size is None else _resized(source, size)
+        return _adapted(source, size, channels)
     options = {"image_size": size, "channels": channels, "skip_bad": skip_bad, "memory_limit": memory_limit}
     fingerprint = _fingerprint(source, {**options, "labelled": labelled, "largest": largest})
     if fingerprint is not None and _latest and _latest[0][0] == fingerprint:
@@ -81,28 +85,61 @@ def load_data(
         memory_limit=memory_limit,
         largest=largest,
     )
+    if not is_text(data.name):
+        raise PretaskError(
+            f"the name of {source} is not UTF-8, or has characters that are no text: rename it"
+        )
+    if isinstance(source, (str, Path)):
+        place = str(source)
+        place = place if place.startswith(LEFT_ON_HUB) else fixed_source(place)
+        data = replace(
+            data, source=place, mean=None, std=None
+        )  # else they would be found here, of all images
     if fingerprint is not None:
         _latest[:] = [(fingerprint, data)]
     _return_table_memory()
     return data
 
 
-def _resized(data: ImageData, size: tuple[int, int]) -> ImageData:
-    decided = tuple(decision for decision in data.decisions if decision.key != "image_size")
-    return replace(data, image_size=size, decisions=decided)
+def _adapted(data: ImageData, size: tuple[int, int] | None, channels: int | None) -> ImageData:
+    """Return data at a size and with channels, each as it is where None."""
+    given = {"image_size": size, "channels": channels}
+    decided = tuple(decision for decision in data.decisions if given.get(decision.key) is None)
+    if size is not None and size != data.image_size:
+        data = replace(data, image_size=size, decisions=decided)
+    if channels in (None, data.channels):
+        return data
+    converted = {
+        name: replace(part, images=part.images.converted(channels))
+        for name in (*SPLITS, "unlabelled")
+        if (part := getattr(data, name)) is not None
+    }
+    return replace(data, **converted, channels=channels, mean=None, std=None, decisions=decided)
 
 
 def fixed_source(source: str) -> str:
-    """Return what names a data set, with the commit that it is at now where it is read from the Hub.
+    """Return what names a data set, as it is the same everywhere and at any time.
+
+    A path is absolute; what is read from the Hub has the commit that it is at now.
 
     Raises:
         PretaskError: the commit cannot be asked for.
     """
-    if not source.startswith(LEFT_ON_HUB):
-        return source
-    from pretask.data.readers.hub_stream import at_commit
+    if source.startswith(LEFT_ON_HUB):
+        from pretask.data.readers.hub_stream import at_commit
 
-    return at_commit(source)
+        return at_commit(source)
+    if source in SOURCES.names() or source.startswith("hf:") or source == AT_HAND:
+        return source
+    path = Path(source).expanduser()
+    is_path = path.exists() or {"/", "\\", "."} & set(source)
+    return os.path.abspath(path) if is_path else source  # noqa: PTH100, which keeps links and drops ".."
+
+
+def has_place(source: str) -> bool:
+    """Whether what names a data set, see `fixed_source`, is no path, a pattern of paths, or a path that exists."""
+    path = Path(source)
+    return not path.is_absolute() or path.exists() or bool({"*", "?", "["} & set(source))
 
 
 def _return_table_memory() -> None:

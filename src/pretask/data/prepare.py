@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -19,6 +19,7 @@ from pretask.data.images.containers import (
     RawData,
     check_has_images,
 )
+from pretask.data.images.contents import contents_of_splits
 from pretask.data.images.decode import Header, UnreadableImageError, or_fault
 from pretask.data.loaders.augmentation import recommended_augment
 from pretask.data.parallel import map_indices
@@ -63,6 +64,8 @@ def prepare(
     check_has_images(raw.splits, raw.name)
     splits = {name: split for name, split in raw.splits.items() if len(split)}
     check_has_images(splits, raw.name)
+    contents = contents_of_splits({name: split.images for name, split in splits.items()})
+    splits = {name: replace(split, contents=contents[name]) for name, split in splits.items()}
     wish = _Wish(image_size or raw.image_size, channels or raw.channels, largest)
     splits, survey, skipped = _examine(_converted(splits, wish.channels), wish, skip_bad, memory_limit)
     check_has_images(splits, raw.name)
@@ -89,9 +92,7 @@ def prepare(
 
 
 def _converted(splits: Mapping[str, LabelledImages], channels: int | None) -> Splits:
-    return {
-        name: LabelledImages(split.images.converted(channels), split.labels) for name, split in splits.items()
-    }
+    return {name: replace(split, images=split.images.converted(channels)) for name, split in splits.items()}
 
 
 def _examine(
@@ -297,7 +298,7 @@ def decode_into_memory(
         images = _decode_store(split.images, shape, f"decoding {name} images", bad[name])
         if images is None:
             return None
-        decoded[name] = LabelledImages(images, split.labels)
+        decoded[name] = replace(split, images=images)
     return decoded, bad
 
 

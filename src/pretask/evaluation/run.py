@@ -3,51 +3,149 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from pretask.config.files import load_any_config
-from pretask.data import ImageData, apply_splits, load_data
+from pretask.config.files import AnyConfig, load_any_config, override
+from pretask.data import SOURCES, ImageData, LabelledImages, apply_splits, load_data
+from pretask.data.identity import Found, Identity
+from pretask.data.images.containers import SPLITS
+from pretask.data.images.contents import copies_of
+from pretask.data.load import fixed_source, has_place
+from pretask.data.splits.classes import in_order
 from pretask.errors import PretaskError
 from pretask.evaluation.adversarial import Robustness
 from pretask.evaluation.base import EVALUATORS, Evaluator, create_evaluator, headline_parts, uses_features
 from pretask.evaluation.features import Budget, FeatureBank, FeatureEvaluator
 from pretask.methods import ModelCard, load_classifier, load_encoder, no_head, read_card
-from pretask.training.data import build_data, split_seed
+from pretask.training.data import build_data, split_seed, unsplit_data
 from pretask.training.device import resolve_device
 from pretask.training.guest import as_guest
+from pretask.training.run_folder import RunFolder
 
 
-def read_data(folder: Path, source: str | None, card: ModelCard) -> ImageData:
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """What a run is judged on.
+
+    Attributes:
+        images: at the model's size and channels.
+        own: whether they are those of the run, in the splits that it was trained with.
+        notes: what a user should know of them, in lines.
+    """
+
+    images: ImageData
+    own: bool
+    notes: tuple[str, ...] = ()
+
+
+def read_data(
+    folder: Path, source: Any, card: ModelCard, needed: Sequence[str] = ("test",), skip_bad: bool = False
+) -> RunData:
     """Return the run's own data, or what `source` names as it is, at the model's image size and channels.
 
+    The run's own images are found again where some were added, renamed or moved; `source` may name their new place.
+
+    Args:
+        folder: of the run, or an export.
+        source: what `load_data` takes; None for the run's own data.
+        card: of its model.
+        needed: splits whose images must all be there, as they were.
+        skip_bad: leave out images that cannot be read.
+
     Raises:
-        PretaskError: the folder is an export, which has no data of its own; data that cannot be read.
+        PretaskError: the folder is an export, which has no data of its own; data that cannot be read; images of the run
+            that are missing, have changed or have other labels.
     """
+    config, known = _known(folder)
     if source is not None:
-        return load_data(source, image_size=card.image_size, channels=card.channels)
-    path = folder / "config.yaml"
-    if not path.is_file():
+        found = load_data(source, image_size=card.image_size, channels=card.channels, skip_bad=skip_bad)
+        return RunData(found, own=False) if known is None else _other_data(found, folder, known, needed)
+    if config is None:
         raise PretaskError(
             f"{folder} is an export, which does not know its data: type --data, or give the run folder"
         )
-    return build_data(load_any_config(path))
+    if skip_bad:
+        config = override(config, skip_bad=True)
+    if known is None:
+        drawn = config.kind != "episodes" and fixed_source(config.data.data) not in SOURCES.names()
+        note = f"{folder} does not know its images (an older version made it): they are split anew"
+        return RunData(build_data(config), own=True, notes=(note,) if drawn else ())
+    if known.place is None:
+        raise PretaskError(
+            f"{folder} was trained on objects given in Python: give them again, as evaluate_run(…, data=…), or type "
+            "--data with a file or folder that holds the same images, such as an .npz of the arrays"
+        )
+    config = override(config, data=known.place)
+    if not has_place(known.place):
+        raise PretaskError(
+            f"the images of {folder} were in {known.place}, which is not there: type --data with their new place"
+        )
+    images = unsplit_data(config, size=card.image_size, channels=card.channels)
+    found_again = known.look_for(images)
+    if fault := found_again.complaint(needed, images.skipped):
+        raise PretaskError(
+            f"{folder} was trained with other images than {known.place} holds: {fault}; put them back, or type --data "
+            "with their place"
+        )
+    return RunData(
+        found_again.recalled(images), own=True, notes=_differences(found_again, known.place, folder)
+    )
+
+
+def _known(folder: Path) -> tuple[AnyConfig | None, Identity | None]:
+    """Return the configuration of a run, and what it knows of its images; None for what is not there."""
+    run = RunFolder(folder)
+    if not run.begun:
+        return None, None
+    config = load_any_config(run.config)
+    return config, None if config.kind == "episodes" else run.known_images()
+
+
+def _other_data(data: ImageData, folder: Path, known: Identity, needed: Sequence[str]) -> RunData:
+    """Return other data, or the run's own images where they are among it."""
+    found = known.look_for(data)
+    own = all(name in known.parts for name in needed) and not found.complaint(needed)
+    if own and (data.test is None or not found.complaint()):
+        note = f"{data.name} holds the images of {folder}: its own splits are used"
+        return RunData(found.recalled(data), True, (note, *_differences(found, data.name, folder)))
+    trained = known.parts["train"].contents
+    notes = []
+    for name in SPLITS:
+        part: LabelledImages | None = getattr(data, name)
+        if part is not None and (copies := copies_of(part.known_contents(), trained)):
+            notes.append(
+                f"{copies:,} of {len(part):,} {name} images of {data.name} are train images of {folder}"
+            )
+    return RunData(data, False, tuple(notes))
+
+
+def _differences(found: Found, place: str, folder: Path) -> tuple[str, ...]:
+    differ = found.differences
+    return (
+        (f"{place} has changed since {folder} was trained: {differ}; its own images are used",)
+        if differ
+        else ()
+    )
 
 
 def for_heads(data: ImageData, card: ModelCard, own: bool) -> ImageData:
     """Return data of which a class head can be asked, with the images of each class that it was trained on.
 
+    Classes are matched by name.
+
     Raises:
         PretaskError: other class names than the model's.
     """
-    if data.class_names != card.class_names:
+    if set(data.class_names) != set(card.class_names):
         raise PretaskError(
             f"{data.name} has the classes {_some(data.class_names)}, the model knows {_some(card.class_names)}: "
             "give data with the same class names"
         )
+    data = in_order(data, card.class_names)
     if own:
         return data
     # What counts as many or few is what the model was trained on, not what it is judged on.
@@ -103,13 +201,14 @@ def evaluate_run(
     protocols: Sequence[str] = ("accuracy",),
     inference: str | None = None,
     split: str = "test",
-    data: str | None = None,
+    data: Any = None,
     batch_size: int = 256,
     device: str = "auto",
     epsilon: float | None = None,
     per_class: int | None = None,
     label_fraction: float | None = None,
     seed: int | None = None,
+    skip_bad: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run on its own data, split as it was for training, or on other data.
 
@@ -121,18 +220,21 @@ def evaluate_run(
         protocols: names of evaluators, with options of their own where wanted: "knn:k=5".
         inference: one way to answer; None takes all that the run offers, and the default one under attack.
         split: "train", "validation" or "test".
-        data: other data, of which `split` is used; brought to the model's image size and channels.
+        data: other data, as `load_data` takes it, of which `split` is used; brought to the model's image size and
+            channels. Where the run's own images are found there, they are used in the run's own splits.
         batch_size: images in a forward pass.
         device: "auto", "cpu", "cuda" or "mps".
         epsilon: radius of attacks in pixel values of [0, 1]; None for what each protocol stands for.
         per_class: train images of each class that protocols on features may learn from.
         label_fraction: the same as a share of each class.
         seed: chooses these images; None is the seed of the run's splits.
+        skip_bad: leave out images that cannot be read.
 
     Returns:
-        {"run", "data", "protocols": {name: {"protocol": …, "inferences": {inference: what the evaluator found}}}}; with
-        protocols on features, whose only inference is "features", also "features": {"transfer": None or
-        {"from", "to"}, "per_class", "label_fraction", "seed", "notes": what was done to the splits}.
+        {"run", "data", "notes": what a user should know of the images, "protocols": {name: {"protocol": …,
+        "inferences": {inference: what the evaluator found}}}}; with protocols on features, whose only inference is
+        "features", also "features": {"transfer": None or {"from", "to"}, "per_class", "label_fraction", "seed",
+        "notes": what was done to the splits}.
 
     Raises:
         PretaskError: no such run, evaluator, option, inference or split; a head is asked for that is not there, or
@@ -152,8 +254,12 @@ def evaluate_run(
     if len(on_features) < len(evaluators) and not card.inferences:
         raise no_head(path)
 
-    own, images = data is None, read_data(path, data, card)
-    answer: dict[str, Any] = {"run": str(path), "data": images.name, "protocols": {}}
+    needed = ("train", "validation", "test") if on_features else (split,)
+    judged = read_data(path, data, card, needed, skip_bad)
+    own, images = judged.own, judged.images
+    answer: dict[str, Any] = {
+        "run": str(path), "data": images.name, "notes": list(judged.notes), "protocols": {},
+    }  # fmt: skip
     if len(on_features) < len(evaluators):
         asked = for_heads(images, card, own)
     if on_features:

@@ -30,11 +30,12 @@ def explain(
     points: int = 2000,
     inference: str | None = None,
     split: str = "test",
-    data: str | None = None,
+    data: Any = None,
     to: Path | str | None = None,
     format: Literal["png", "svg"] = "png",
     seed: int = 0,
     device: str = "auto",
+    skip_bad: bool = False,
 ) -> dict[str, Any]:
     """Draw what models look at and answer, and their features in two dimensions, the same images for all of them.
 
@@ -46,15 +47,17 @@ def explain(
         points: images at most whose answers or features are shown together.
         inference: the way to answer that is asked; each run's default where None.
         split: of the data.
-        data: in place of the first run's own.
+        data: in place of the first run's own, as `load_data` takes it; where it holds the images of the first run,
+            these are used in the run's own splits.
         to: folder to write; "explain" in the first run where None, whose report then shows the pictures.
         format: of the pictures.
         seed: draws images, and starts t-SNE.
         device: "auto", "cpu", "cuda" or "mps".
+        skip_bad: leave out images that cannot be read.
 
     Returns:
-        what is written to `explain.json`: {"runs", "data", "split", "seed", "files": {part: path}} with what
-        every part found, and "folder".
+        what is written to `explain.json`: {"runs", "data", "notes": what to know of the images, "split", "seed",
+        "files": {part: path}} with what every part found, and "folder".
 
     Raises:
         PretaskError: no such run, part or split; runs of other classes or image sizes; a picture that cannot be read;
@@ -72,7 +75,8 @@ def explain(
     cards = {name: read_card(path) for name, path in models.items()}
     _check_alike(cards, folders)
     card = cards[next(iter(models))]
-    found = for_heads(read_data(folders[0], data, card), card, own=data is None)
+    shown = read_data(folders[0], data, card, (split,), skip_bad)
+    found = for_heads(shown.images, card, shown.own)
     pictures = named_pictures(images, found.channels, found.image_size) if images else None
     scene = Scene(models, found, split, count, points, seed, where, pictures, inference)
     folder = Path(to) if to is not None else folders[0] / FOLDER
@@ -80,6 +84,7 @@ def explain(
     drawn: dict[str, Any] = {
         "runs": {name: str(path) for name, path in models.items()},
         "data": found.name,
+        "notes": list(shown.notes),
         "split": split,
         "seed": seed,
         "files": {},

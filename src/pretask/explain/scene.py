@@ -13,6 +13,7 @@ import matplotlib as mpl
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from pretask.data import FileImages, ImageData, LabelledImages
@@ -49,6 +50,8 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure in the format of the path's ending, at once or not at all."""
     kind = path.suffix.removeprefix(".")
     undated = {"Date": None} if kind == "svg" else {}
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names may hold dollar signs
     with mpl.rc_context(_STYLE):
         write_atomically(path, lambda draft: figure.savefig(draft, format=kind, metadata=undated))
 

@@ -14,7 +14,7 @@ from pretask.config.files import load_config
 from pretask.errors import PretaskError, printable
 from pretask.export.formats import get_format
 from pretask.export.preparation import preparation
-from pretask.io.files import make_folder, write_atomically
+from pretask.io.files import is_unfinished, make_folder, remove_unfinished, write_atomically
 from pretask.methods import ModelCard, load_classifier, read_card
 from pretask.training.guest import as_guest
 from pretask.training.run_folder import RunFolder
@@ -68,6 +68,7 @@ def export_model(
     folder = Path(to) if to is not None else run.with_name(f"{run.name}-{name}{ending}")
     _check_room(folder, form.file)
     make_folder(folder, "another folder to export to")
+    remove_unfinished(folder)
     results = RunFolder(run).read_results() if (run / "results.json").is_file() else {}
     card = replace(card, inference=name, preparation=preparation(card, with_preprocessing))
     form.write(folder, classifier, card)
@@ -130,11 +131,8 @@ def _check_room(folder: Path, file: str) -> None:
     """Refuse a folder whose files an export would overwrite or stand among; the same export may be written again."""
     if folder.exists() and not folder.is_dir():
         raise PretaskError(f"{folder} is a file: give a folder to export to")
-    others = (
-        {path.name for path in folder.iterdir()} - {file, "model.json", "README.md"}
-        if folder.exists()
-        else set()
-    )
+    found = [path for path in folder.iterdir() if not is_unfinished(path)] if folder.exists() else []
+    others = {path.name for path in found} - {file, "model.json", "README.md"}
     if others:
         raise PretaskError(
             f"{folder} holds other files ({min(others)}): give a new or empty folder to export to"

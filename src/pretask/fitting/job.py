@@ -34,13 +34,14 @@ from pretask.fitting.plan import (
 from pretask.fitting.state import State
 from pretask.fitting.trainings import Trainings
 from pretask.io.files import make_folder
+from pretask.io.locks import held
 from pretask.reports.fit_report import race_table, write_fit_report
 from pretask.reports.table import print_tables
 from pretask.studies.execute import execute
 from pretask.studies.execution import ONE_AT_A_TIME, Execution
 from pretask.studies.executors import create_executor
 from pretask.studies.plan import parse_variants
-from pretask.studies.trials import LOCKS, Trial, held
+from pretask.studies.trials import LOCKS, Trial
 from pretask.tasks.foresee import FORWARD_SHARE
 from pretask.training.data import fix_version
 from pretask.training.device import resolve_device, resolve_precision
@@ -133,6 +134,7 @@ class Job:
         self.folder = Path(session.runs) / folder_name(session.name, f"fit-{self.trainings.raw.name}")
         make_folder(self.folder, "another --runs folder")
         with held(self.folder / LOCKS / "job.lock", wait=True):
+            self.trainings.begin(self.folder)
             asked = {k: v for k, v in to_flat(self.asked).items() if k not in ("runs", "workers")}
             asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asked.items()}
             asked |= {"methods": list(self.variants), "time": self.seconds}

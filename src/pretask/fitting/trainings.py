@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from pretask.fitting.plan import LARGEST, NETWORKS, TUNED_EPOCHS, TUNED_SIZES, C
 from pretask.studies.plan import Variant
 from pretask.tasks import Supervised
 from pretask.tasks.foresee import seconds_per_image
-from pretask.training.data import unsplit_data
+from pretask.training.data import same_images, unsplit_data
 
 
 class Trainings:
@@ -43,6 +44,11 @@ class Trainings:
         self.base, self.variants, self.given, self.device = base, variants, given, device
         self.raw = unsplit_data(base, LARGEST) if given is None else given
         self._sized: dict[int | None, ImageData] = {}
+        self._folder: Path | None = None
+
+    def begin(self, folder: Path) -> None:
+        """Take the images that the job in a folder began with; see `same_images`."""
+        self._folder, self.raw = folder, same_images(self.base, self.raw, folder, new=True)
 
     def data(self, size: int | None) -> ImageData:
         """Return the data at a size (None for the images' own), unsplit and decoded; one size is kept at a time."""
@@ -50,6 +56,8 @@ class Trainings:
             data = self.raw
             if size is not None:
                 data = unsplit_data(override(self.base, image_size=size)) if self.given is None else self.raw
+                if self._folder is not None:
+                    data = same_images(override(self.base, image_size=size), data, self._folder)
                 data = replace(data, image_size=(size, size))
             self._sized = {size: self._decoded(data)}
         return self._sized[size]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from safetensors import SafetensorError
 
@@ -79,6 +80,15 @@ def make_folder(path: Path, instead: str) -> None:
         raise PretaskError(f"cannot make {path} ({error.strerror}): give {instead}") from None
 
 
+def is_text(name: str) -> bool:
+    """Whether a name of a file or folder can be written and shown everywhere.
+
+    Halves of characters, which stand for bytes that are no UTF-8, cannot; signs that command a terminal or end a line
+    are no text either.
+    """
+    return not any(category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in name)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, at once or not at all."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -95,6 +105,11 @@ def remove_unfinished(folder: Path) -> None:
     """Remove what a process left in `folder` when it was killed as it wrote."""
     for path in folder.glob(".*.tmp"):
         _remove(path)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a path is called as drafts are, which `write_atomically` leaves only where it is killed."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def _remove(path: Path) -> None:

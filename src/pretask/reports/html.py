@@ -53,7 +53,10 @@ def write_page(path: Path, document: str) -> Path:
     Raises:
         PretaskError: the disk is full, or the folder cannot be written.
     """
-    write_atomically(path, lambda draft: draft.write_text(document, encoding="utf-8"))
+    # Names of files may hold halves of characters, where they are no UTF-8.
+    write_atomically(
+        path, lambda draft: draft.write_text(document, encoding="utf-8", errors="backslashreplace")
+    )
     return path
 
 

@@ -20,7 +20,7 @@ from pretask.studies.rows import Done, Score
 from pretask.studies.study import Study
 from pretask.studies.trials import Trial
 from pretask.tasks import Supervised
-from pretask.training.data import build_data
+from pretask.training.data import build_data, fix_version, unsplit_data
 from pretask.training.guest import as_guest
 
 METRICS = ("top1", "top5", "balanced", "many", "medium", "few", "ece", "loss")
@@ -65,9 +65,10 @@ class LabelledStudy(Study[RunConfig]):
     def __init__(
         self, config: RunConfig, methods: tuple[str, ...], seeds: int, data: ImageData | None = None
     ) -> None:
-        super().__init__(config, methods, seeds)
+        super().__init__(fix_version(config, data), methods, seeds)
+        images = unsplit_data(self.config) if data is None else data
         self._data = data
-        self._shape = build_data(self.config, data)
+        self._shape = build_data(self.config, self._same_images(images))
         settled = Supervised(self.config, self._shape).settle()
         self.decided = (*self._shape.decisions, *settled)
         self.config = override(self.config, **{made.key: made.value for made in settled})

@@ -46,7 +46,7 @@ class FewShotStudy(Study[FewShotConfig]):
 
     def __init__(self, config: FewShotConfig, methods: tuple[str, ...], seeds: int) -> None:
         super().__init__(config, methods, seeds)
-        self._split = tasks.Episodes.read(self.config).data
+        self._split = self._same_images(tasks.Episodes.read(self.config).data)
 
     @property
     def data_name(self) -> str:

@@ -18,7 +18,7 @@ from pretask.studies.plan import Cell, Variant
 from pretask.studies.rows import Control, Done, Score
 from pretask.studies.study import Study
 from pretask.studies.trials import Trial
-from pretask.training.data import build_data
+from pretask.training.data import build_data, unsplit_data
 from pretask.training.device import resolve_device
 from pretask.training.guest import as_guest
 from pretask.training.run_folder import RunFolder
@@ -108,7 +108,7 @@ class PretrainingStudy(Study[PretrainConfig]):
         self._judging = judging
         self._controls = [name for name in CONTROLS if name in methods]
         judging.check(heads=SUPERVISED in self._controls)
-        self._data = build_data(self.config)
+        self._data = build_data(self.config, self._same_images(unsplit_data(self.config)))
         self._runs: dict[Cell, Candidate] = {}
         self._beside: dict[tuple[str, int], Candidate] = {}
 

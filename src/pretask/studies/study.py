@@ -12,9 +12,11 @@ from rich.console import Console
 
 from pretask.config.files import C, override
 from pretask.data.parallel import usable_cpus
+from pretask.data.splits.classes import ClassSplit
 from pretask.errors import PretaskError
 from pretask.io.documents import read_json_object, write_sealed
-from pretask.io.files import write_atomically, write_json
+from pretask.io.files import make_folder, write_atomically, write_json
+from pretask.io.locks import held
 from pretask.options import Decision
 from pretask.reports import write_study_report
 from pretask.reports.curves import GATE, TASKS
@@ -25,8 +27,8 @@ from pretask.studies.execution import Execution
 from pretask.studies.executors import create_executor
 from pretask.studies.plan import Cell, Plan, Variant, cell_config, check_seeds, make_plan, parse_variants
 from pretask.studies.rows import RUNS, Control, Done, rows_of, summarise, write_rows
-from pretask.studies.trials import LOCKS, Results, Trial, held
-from pretask.training.data import fix_version
+from pretask.studies.trials import LOCKS, Results, Trial
+from pretask.training.data import IMAGES, D, fix_version, same_images
 from pretask.training.device import available_threads, choose_precision, hardware, resolve_device
 from pretask.training.display import say
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
@@ -84,8 +86,7 @@ class Study(ABC, Generic[C]):
             )
         work = self.work()
         self.plan = make_plan(self.config, self.variants, self.seeds, work if equal_compute else None)
-        session = self.config.session
-        self.folder = Path(session.runs) / folder_name(session.name, f"{self.prefix}-{self.data_name}")
+        self.folder = self._place(self.data_name)
         config, decided = decide_once(self.config, executor.threads, execution, self.folder)
         self.decided = (*self.decided, *decided)
         trials = self.trials(config)
@@ -103,6 +104,20 @@ class Study(ABC, Generic[C]):
         if console is not None:
             say(console, f"report: {report}")
         return {**study, "folder": str(self.folder)}
+
+    def _place(self, data_name: str) -> Path:
+        """Return the folder of the study on data of such a name."""
+        session = self.config.session
+        return Path(session.runs) / folder_name(session.name, f"{self.prefix}-{data_name}")
+
+    def _same_images(self, data: D) -> D:
+        """Return data, not split, as the study found it at its first start; see `same_images`."""
+        folder = self._place((data.train if isinstance(data, ClassSplit) else data).name)
+        make_folder(folder, "another --runs folder")
+        with held(folder / LOCKS / f"{IMAGES}.lock", wait=True):
+            if not any(folder.glob("*/config.yaml")):  # of a study that was refused before its first run
+                (folder / IMAGES).unlink(missing_ok=True)
+            return same_images(self.config, data, folder, new=True)
 
     @property
     def at_hand(self) -> bool:

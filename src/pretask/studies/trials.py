@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from filelock import FileLock, Timeout
-
 from pretask.data.parallel import without_bars
 from pretask.errors import Interrupted, PretaskError
+from pretask.io.locks import Held, held
 
 LOCKS = ".locks"
 """Folder of a study's locks, below the study's own."""
@@ -73,7 +69,7 @@ def make(trial: Trial) -> Answer:
         with held(trial.lock), without_bars():
             # Another process may have made the results since the caller looked for them, before this one had the lock.
             return Answer("done", MADE_ELSEWHERE if trial.finished else trial.work())
-    except Timeout:
+    except Held:
         return Answer("busy")
     except Interrupted as stop:
         return Answer("stopped", str(stop))
@@ -81,37 +77,3 @@ def make(trial: Trial) -> Answer:
         return Answer("failed", str(fault))
     except Exception as defect:  # a defect or a lack of memory in one trial leaves the others their chance
         return Answer("failed", f"{type(defect).__name__}: {defect}")
-
-
-@contextmanager
-def held(lock: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a lock that ends with this process, however it ends; the operating system keeps it, not the file.
-
-    Args:
-        lock: its file; the folder is made.
-        wait: for another process that holds it.
-
-    Raises:
-        Timeout: another process holds it, and it is not waited for.
-        PretaskError: the storage has no locks, or cannot be written.
-    """
-    file = FileLock(lock, on_acquired=_sign)
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file.acquire(blocking=wait)
-    except Timeout:
-        raise
-    except OSError as fault:
-        raise PretaskError(
-            f"cannot lock {lock} ({fault.strerror or fault}): give a --runs folder that can be written and locked"
-        ) from fault
-    try:
-        yield
-    finally:
-        file.release()
-
-
-def _sign(descriptor: int) -> None:
-    """Write into a lock who holds it, for people, and for what `mtime` then says: when a trial was begun."""
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{socket.gethostname()} {os.getpid()}\n".encode())

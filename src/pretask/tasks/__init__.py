@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pretask.config.files import AnyConfig, load_any_config
+from pretask.config.files import AnyConfig, load_any_config, override
 from pretask.config.sections import FewShotConfig, PretrainConfig, RunConfig
 from pretask.data import ImageData
 from pretask.data.splits.classes import ClassSplit
@@ -105,17 +105,28 @@ def train_few_shot(
     return run_task(Episodes, config, split, console)
 
 
-def resume(folder: Path | str, console: Console | None = None) -> dict[str, Any]:
+def resume(
+    folder: Path | str,
+    console: Console | None = None,
+    data: str | Path | ImageData | ClassSplit | None = None,
+) -> dict[str, Any]:
     """Resume a run of any kind from its folder alone; see `train`.
 
+    Args:
+        folder: of the run.
+        console: as for `train`.
+        data: where its images are now, or they themselves; where they were where not given.
+
     Raises:
-        PretaskError: the folder holds no run.
+        PretaskError: the folder holds no run, or the data are other images than the run began with.
     """
     path = Path(folder)
     if not (path / "config.yaml").is_file():
         raise PretaskError(f"{path} is not a run folder (no config.yaml): give one that a training has made")
     config = load_any_config(path / "config.yaml", name=path.name, runs=str(path.parent))
-    return run_task(task_of(config), config, None, console)
+    if isinstance(data, str | Path):
+        config, data = override(config, data=str(data)), None
+    return run_task(task_of(config), config, data, console)
 
 
 def task_of(config: AnyConfig) -> type[Task[Any, Any, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from pretask.distributed.processes import found_by_first
 from pretask.errors import PretaskError
 from pretask.io.documents import write_sealed
 from pretask.tasks.foresee import foresee
-from pretask.tasks.task import D, Task
-from pretask.training.data import fix_version
+from pretask.tasks.task import Task
+from pretask.training.data import D, as_begun, fix_version
 from pretask.training.device import (
     choose_precision,
     free_on,
@@ -56,15 +56,53 @@ def run_task(
     accelerator = join_processes(config.session)
     watched = found_by_first(lambda: console is not None)
     console = console if accelerator.is_main_process else None
-    task = kind.read(fix_version(config) if data is None else config, data)
+    task = kind.read(fix_version(config, data), data)
     session = task.config.session
     folder = RunFolder(Path(session.runs) / run_name(session, task.name, task.data.name))
+    with ExitStack() as until_done:
+
+        def own() -> None:  # a run that has its results is but read, also where nothing can be written
+            if not folder.finished:
+                until_done.enter_context(folder.owned())
+
+        found_by_first(own)
+        begun = folder.begun
+        try:
+            return _run(task, folder, accelerator, watched, console, report)
+        except PretaskError:
+            if accelerator.is_main_process and not begun:
+                folder.withdraw()
+            raise
+
+
+def _run(
+    task: Task[C, D, T],
+    folder: RunFolder,
+    accelerator: Accelerator,
+    watched: bool,
+    console: Console | None,
+    report: bool,
+) -> dict[str, Any]:
+    """Train, or resume, in a folder that is this process's own; see `run_task`.
+
+    Args:
+        task: with its data read and split.
+        folder: of the run.
+        accelerator: of this process.
+        watched: whether the first process prints.
+        console, report: as for `run_task`.
+    """
     # What a first start decided is not decided again.
     asked = task.config = folder.open(task.config, free_on(accelerator.device))
     prepare_host(asked.session.threads, accelerator.device)
+    known = folder.known_images()
+    if known is not None:
+        task.use(as_begun(task.config, task.whole, known, folder.path))
+    said = known.notes if known is not None and folder.finished else ()
     if not folder.finished:
         say(console, f"data      {task.data.summary()}")
-        for note in task.images.notes:
+    for note in task.images.notes:
+        if not folder.finished or note not in said:
             say(console, f"note      {note}")
     config = task.decide(accelerator.device)
     if folder.finished:
@@ -81,7 +119,7 @@ def run_task(
         check_pieces(config.optim.accumulate, trainee, loader)
         check_sharding(config.session, trainee, accelerator.num_processes, task.unshardable(trainee))
         if accelerator.is_main_process:
-            folder.start(config, describe_environment(hardware(accelerator.device)))
+            folder.start(config, describe_environment(hardware(accelerator.device)), task.data)
         accelerator.wait_for_everyone()
         for line in _header(task, trainee, loader, accelerator, asked.session):
             say(console, line)

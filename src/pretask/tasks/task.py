@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, cast
 
 import torch
 from accelerate import Accelerator
@@ -27,6 +27,7 @@ from pretask.errors import PretaskError
 from pretask.methods import ModelCard, load_backbone_weights, read_card
 from pretask.methods.model_files import room_of
 from pretask.options import Decision
+from pretask.training.data import D
 from pretask.training.device import free_memory, resolve_precision
 from pretask.training.loop import Prepare, Validate, fit
 from pretask.training.run_folder import RunFolder
@@ -36,7 +37,6 @@ from pretask.training.weights import T
 
 FEW_STEPS = 8
 SMALLEST_BATCH = 16
-D = TypeVar("D", bound=ImageData | ClassSplit)
 
 
 class Task(ABC, Generic[C, D, T]):
@@ -67,8 +67,17 @@ class Task(ABC, Generic[C, D, T]):
 
     def __init__(self, config: C, data: D) -> None:
         self.config: C = config
+        self.use(data)
+
+    def use(self, data: D) -> None:
+        """Take data, read and split, in place of what there is."""
         self.data: D = data
         self.images: ImageData = data.train if isinstance(data, ClassSplit) else data
+
+    @property
+    def whole(self) -> D:
+        """The data before its images were split."""
+        return self.data if isinstance(self.data, ClassSplit) else cast(D, self.data.whole or self.data)
 
     @classmethod
     @abstractmethod

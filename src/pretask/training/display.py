@@ -36,8 +36,9 @@ class Display:
         self._bar: Progress | None = None
         if console is not None and console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[facts]}"), console=console, transient=True,
+                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                TimeRemainingColumn(), TextColumn("{task.fields[facts]}", markup=False),
+                console=console, transient=True,
             )  # fmt: skip
             self._task = self._bar.add_task(title, total=total, completed=done, facts="")
 

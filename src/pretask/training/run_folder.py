@@ -7,7 +7,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +16,21 @@ from typing import Any
 
 from pretask.config.files import AnyConfig, C, load_any_config, merge_for_resume, save_config
 from pretask.config.sections import SessionConfig
+from pretask.data import ImageData
+from pretask.data.identity import Identity
+from pretask.data.load import AT_HAND
+from pretask.data.splits.classes import ClassSplit
 from pretask.errors import PretaskError
 from pretask.io.documents import read_sealed
-from pretask.io.files import make_folder, remove_unfinished, unwritable, write_atomically, write_json
+from pretask.io.files import is_text, make_folder, remove_unfinished, unwritable, write_atomically, write_json
+from pretask.io.locks import Held, held
 from pretask.io.redaction import arguments_without_secrets
 from pretask.training.checkpoint import Checkpoints
 
+LOCK = ".lock"
+"""File in the folder of a run that the process which trains it holds."""
+LONGEST_NAME = 200
+"""Bytes in the name of a run: file systems take 255, and the names of exports are longer."""
 _PACKAGES = ("pretask", "torch", "torchvision", "timm", "accelerate")
 
 
@@ -34,6 +44,28 @@ class RunFolder:
         self.checkpoints = Checkpoints(path / "last")
         self.results = path / "results.json"
         self.environment = path / "environment.json"
+        self.images = path / "split.safetensors"
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Make the folder, and be the only process that trains there meanwhile.
+
+        Raises:
+            PretaskError: another process does, or the folder cannot be made or locked.
+        """
+        make_folder(self.path, "another --runs folder")
+        lock = self.path / LOCK
+        try:
+            with held(lock):
+                try:
+                    yield
+                finally:
+                    with suppress(OSError):  # of systems that keep what is open
+                        lock.unlink()
+        except Held as owner:
+            raise PretaskError(
+                f"{self.path} is being trained by {owner}: wait for it, or give another --name for a new run"
+            ) from None
 
     def open(self, config: C, free: Collection[str] = ()) -> C:
         """Make the folder, or resume one that was started with the same configuration.
@@ -49,20 +81,37 @@ class RunFolder:
             PretaskError: the folder holds a run of another configuration, or cannot be made.
         """
         if self.begun:
+            # Which images they are says more than where they lie.
+            moved = ("data",) if self.images.is_file() or config.data.data == AT_HAND else ()
+            free = (*free, *moved)
             return merge_for_resume(config, load_any_config(self.config), self.path, free)
         make_folder(self.path, "another --runs folder")
         return config
 
-    def start(self, config: AnyConfig, environment: dict[str, Any]) -> None:
-        """Write the resolved configuration and the environment, once per run."""
+    def start(self, config: AnyConfig, environment: dict[str, Any], data: ImageData | ClassSplit) -> None:
+        """Write the resolved configuration, the environment and which images are used for what, once per run."""
         if not self.begun:
+            Identity.of(data).write(self.images)
             write_json(self.environment, environment)
             save_config(config, self.config)
 
+    def withdraw(self) -> None:
+        """Let a run that failed before its first checkpoint begin anew, with other settings perhaps."""
+        if not self.checkpoints.exist and not self.finished:
+            self.config.unlink(missing_ok=True)
+
+    def known_images(self) -> Identity | None:
+        """Return which images the run uses for what; None where it has not begun, or wrote none down.
+
+        Raises:
+            PretaskError: the file is damaged.
+        """
+        return Identity.read(self.images) if self.begun and self.images.is_file() else None
+
     @property
     def begun(self) -> bool:
-        """Whether there is something to resume: a configuration, and a checkpoint or results."""
-        return self.config.is_file() and (self.checkpoints.exist or self.finished)
+        """Whether there is something to resume, with the settings that its configuration says."""
+        return self.config.is_file()
 
     @property
     def finished(self) -> bool:
@@ -130,10 +179,19 @@ def folder_name(given: str | None, default: str) -> str:
     """Return a given name, or a default one without signs that a file system may refuse.
 
     Raises:
-        PretaskError: the given name is not that of one folder.
+        PretaskError: the given name is not that of one folder, or of none that can be written and shown everywhere.
     """
+    name = given or "".join(c if c.isalnum() or c in "-_." else "-" for c in default)
+    if not is_text(name):
+        raise PretaskError(
+            f"--name {given} has characters that are no text: type one of letters, digits, - and _"
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise PretaskError(
+            f"the name {name[:40]}… has {len(name.encode())} bytes, more than {LONGEST_NAME}: type a shorter --name"
+        )
     if not given:
-        return "".join(c if c.isalnum() or c in "-_." else "-" for c in default)
+        return name
     if given in (".", "..") or {"/", "\\"} & set(given):
         raise PretaskError(
             f"--name {given} is not the name of one folder: type one without / and \\, and --runs for where it lies"

@@ -46,7 +46,7 @@ def test_own_test_and_validation_sets_are_kept():
 
 
 def test_no_validation_and_a_number():
-    data = load_data({"train": pair(), "test": pair()})
+    data = load_data({"train": pair(), "test": (IMAGES + 100, LABELS)})
     assert apply_splits(data, validation=0).validation is None
     assert len(apply_splits(data, validation=15).validation) == 15
 
@@ -61,7 +61,7 @@ def test_no_validation_and_a_number():
     ],
 )
 def test_train_is_reduced_and_nothing_else(options, expected):
-    whole = load_data({"train": pair(), "test": pair()})
+    whole = load_data({"train": pair(), "test": (IMAGES + 100, LABELS)})
     data = apply_splits(whole, validation=0, **options)
     assert data.class_counts.tolist() == expected
     assert len(data.test) == 100
@@ -72,7 +72,7 @@ def test_train_is_reduced_and_nothing_else(options, expected):
 
 
 def test_validation_does_not_depend_on_the_reduction():
-    data = load_data({"train": pair(), "test": pair()})
+    data = load_data({"train": pair(), "test": (IMAGES + 100, LABELS)})
     assert numbers(apply_splits(data).validation) == numbers(apply_splits(data, per_class=2).validation)
 
 
@@ -99,7 +99,7 @@ def test_a_tail_is_cut_from_what_per_class_leaves():
 
 def small(*counts):
     labels = np.repeat(np.arange(len(counts)), counts)
-    return load_data((np.zeros((len(labels), 4, 4), np.uint8), labels))
+    return load_data((np.random.default_rng(0).integers(0, 256, (len(labels), 4, 4), np.uint8), labels))
 
 
 def test_single_images_of_a_class_stay_in_train():

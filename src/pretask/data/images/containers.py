@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pretask.data.images.channel_moments import channel_statistics
+from pretask.data.images.contents import contents_of
 from pretask.data.images.stores import (
     ArrayImages,
     ByteItems,
@@ -41,6 +42,8 @@ class LabelledImages:
     Attributes:
         images: n of them.
         labels: int64 [n] in 0 … N-1; -1 where unknown.
+        contents: what the images were recognised by as they were found, int64 [n, 2], see `contents_of`; None where
+            nobody looked.
 
     Raises:
         ValueError: as many labels as images are needed, of type int64.
@@ -48,6 +51,7 @@ class LabelledImages:
 
     images: ImageStore
     labels: Tensor
+    contents: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.images),):
@@ -61,7 +65,12 @@ class LabelledImages:
     def subset(self, indices: Indices) -> LabelledImages:
         """Return the images at `indices` with their labels, in that order."""
         chosen = as_index(indices)
-        return LabelledImages(self.images.subset(chosen), self.labels[chosen])
+        contents = None if self.contents is None else self.contents[chosen]
+        return LabelledImages(self.images.subset(chosen), self.labels[chosen], contents)
+
+    def known_contents(self) -> Tensor:
+        """Return `contents`; where nobody looked, look."""
+        return contents_of(self.images) if self.contents is None else self.contents
 
 
 class _OfTrainImages:
@@ -105,6 +114,8 @@ class ImageData:
         decisions: what was left open and had to be decided from the images, such as their size.
         unlabelled: all train images where `train` has only some of them, their labels -1; None where it has all.
         train_counts: images of each class that a model at hand was trained on, where they were not these.
+        source: the name or the absolute path that it was read from; None for objects of the caller's own.
+        whole: the data as it was before it was split; None where it is not.
     """
 
     name: str
@@ -123,6 +134,8 @@ class ImageData:
     train_counts: tuple[int, ...] | None = None
     unlabelled: LabelledImages | None = None
     decisions: tuple[Decision, ...] = ()
+    source: str | None = None
+    whole: ImageData | None = field(default=None, repr=False)
 
     @property
     def num_classes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -107,7 +108,7 @@ def in_memory(
     augmentation = get_augmentation(augment)
     if held_bytes(split.images, image_size, augmentation) > _default_limit(torch.device(device)):
         return split
-    return LabelledImages(decoded(split.images, image_size, augmentation), split.labels)
+    return replace(split, images=decoded(split.images, image_size, augmentation))
 
 
 def _choose(

@@ -22,6 +22,8 @@ SPLIT_NAMES = {
 }
 """What folders of splits, and cells that say one, may be called, in lower case."""
 _NAMED = 10
+_MADE = ({".lock"}, {".locks"}, {"config.yaml", "environment.json"}, {"model.json", "README.md"})
+"""Files of which one set lies in every folder that a run, a study or an export has made."""
 _LAYOUT = "put each class's images in a folder of the class's name"
 
 _ALONG = frozenset((
@@ -42,6 +44,8 @@ class Tree:
     """Files of each suffix that is not read, without those that go along with images, such as lists and notes."""
     repeated: list[str] = field(default_factory=list)
     """Links to folders that are read under another name, or that hold the link."""
+    made: list[str] = field(default_factory=list)
+    """Folders of runs, studies and exports, whose pictures are no data."""
 
 
 def read_folder(folder: Path) -> RawData:
@@ -105,8 +109,13 @@ def _scan_into(folder: Path, relative: str, tree: Tree, seen: set[str]) -> None:
         return
     seen.add(real)
     images, others, folders = [], [], []
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+        names = {entry.name for entry in entries}
+        if any(signs <= names for signs in _MADE):
+            tree.made.append(relative)
+            return
+        for entry in entries:
             if _is_hidden(entry.name):
                 continue
             if entry.is_dir():
@@ -181,7 +190,7 @@ def _check_tree(where: Path, tree: Tree) -> None:
 
 
 def left_out(trees: Iterable[Tree]) -> tuple[str, ...]:
-    """Return what is to be said of the files and folders that are left out, a line for each of the two."""
+    """Return what is to be said of the files and folders that are left out, a line for each kind."""
     found = list(trees)
     files = sum((tree.left_out for tree in found), Counter[str]())
     links = [name for tree in found for name in tree.repeated]
@@ -193,6 +202,10 @@ def left_out(trees: Iterable[Tree]) -> tuple[str, ...]:
         what = "link to a folder that is" if len(links) == 1 else "links to folders that are"
         more = f" and {len(links) - _NAMED:,} more" if len(links) > _NAMED else ""
         notes.append(f"left out {len(links):,} {what} read elsewhere: {', '.join(links[:_NAMED])}{more}")
+    if made := [name for tree in found for name in tree.made]:
+        what = "folder that holds" if len(made) == 1 else "folders that hold"
+        first = made[0] or "the folder itself"
+        notes.append(f"left out {len(made):,} {what} a run, a study or an export, the first of them {first}")
     return tuple(notes)
 
 

@@ -89,6 +89,11 @@ class RowGroups:
     def __len__(self) -> int:
         return self.starts[-1]
 
+    @property
+    def remote(self) -> bool:
+        """Whether images come over a network."""
+        return not all(isinstance(file, Path) for file in self.files)
+
     def __getitem__(self, i: int) -> bytes:
         group = bisect_right(self.starts, i) - 1
         cell = self._open(group)[i - self.starts[group]].as_py()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pretask.data.images.containers import ImageData, LabelledImages
+from pretask.data.images.containers import SPLITS, ImageData
 from pretask.data.load import load_data
 from pretask.errors import PretaskError
 
@@ -97,13 +97,31 @@ def split_classes(data: ImageData, seed: int) -> ClassSplit:
     return ClassSplit(train, _like(validation, train), _like(test, train))
 
 
+def in_order(data: ImageData, class_names: tuple[str, ...]) -> ImageData:
+    """Return data with its classes, which are these, in another order.
+
+    Args:
+        data: whose images have labels.
+        class_names: the same names.
+    """
+    if data.class_names == class_names:
+        return data
+    new_label = torch.tensor([class_names.index(name) for name in data.class_names])
+    parts = {
+        name: replace(part, labels=new_label[part.labels])
+        for name in SPLITS
+        if (part := getattr(data, name)) is not None
+    }
+    return replace(data, **parts, class_names=class_names, mean=None, std=None)
+
+
 def _only(data: ImageData, classes: list[int]) -> ImageData:
     """Return the train images of some classes, labels counted anew."""
     new_label = torch.full((data.num_classes,), -1)
     new_label[classes] = torch.arange(len(classes))
     labels: Tensor = new_label[data.train.labels]
     kept = (labels >= 0).nonzero()[:, 0]
-    images = LabelledImages(data.train.images.subset(kept), labels[kept])
+    images = replace(data.train.subset(kept), labels=labels[kept])
     names = tuple(data.class_names[c] for c in classes)
     return replace(data, train=images, validation=None, test=None, class_names=names, mean=None, std=None)
 
@@ -121,4 +139,4 @@ def _split_folders(path: Path) -> dict[str, Path] | None:
     if set(found) != set(_NAMES):
         return None
     classes = [{entry.name for entry in folder.iterdir() if entry.is_dir()} for folder in found.values()]
-    return found if not set.intersection(*classes) else None
+    return found if all(classes) and not set.intersection(*classes) else None

@@ -16,13 +16,15 @@ from pretask.errors import PretaskError
 PROFILES = ("exponential", "step")
 
 
-def hold_out(labels: Tensor, size: float, seed: int) -> tuple[Tensor, Tensor]:
+def hold_out(labels: Tensor, size: float, seed: int, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Part off a stratified share: each class gives in proportion, and keeps at least one image.
 
     Args:
         labels: int64 [n].
         size: a fraction in (0, 1), of which `int(n * size + 0.5)` images are held out, or their number (int).
         seed: chooses the images.
+        groups: for each image the row of the first of its copies, int64 [n], see `copy_groups`: n and `size` then
+            count the first of each, and the copies go where it goes. None where there are no copies.
 
     Returns:
         (kept, held) indices.
@@ -30,12 +32,26 @@ def hold_out(labels: Tensor, size: float, seed: int) -> tuple[Tensor, Tensor]:
     Raises:
         PretaskError: `size` is outside its range, or leaves some class without an image.
     """
+    if groups is not None:
+        return _hold_out_groups(labels, size, seed, groups)
     total = number_held(size, len(labels))
     order, counts = _shuffled_by_class(labels, seed)
     quotas = _share_out(counts, total)
     held = torch.cat([rows[:quota] for rows, quota in zip(order, quotas.tolist(), strict=True)])
     kept = torch.cat([rows[quota:] for rows, quota in zip(order, quotas.tolist(), strict=True)])
     return kept.sort().values, held.sort().values
+
+
+def _hold_out_groups(labels: Tensor, size: float, seed: int, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Part off images with their copies; see `hold_out`."""
+    first = groups.unique()  # type: ignore[no-untyped-call]
+    _, held_first = hold_out(labels[first], size, seed)
+    is_held = torch.isin(groups, first[held_first])
+    # A copy may have another label than the first, and be all that its class has.
+    kept = torch.bincount(labels[~is_held], minlength=int(labels.max()) + 1)
+    emptied = (kept == 0).nonzero()[:, 0]
+    is_held &= ~torch.isin(groups, groups[torch.isin(labels, emptied)])
+    return (~is_held).nonzero()[:, 0], is_held.nonzero()[:, 0]
 
 
 def most_held(labels: Tensor) -> int:
