@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pretask.backbones import create_backbone as create_backbone
+    from pretask.checks import check as check
     from pretask.config.files import from_flat as configure  # noqa: F401
     from pretask.config.files import load_config as load_config
     from pretask.config.sections import RunConfig as RunConfig
@@ -42,6 +43,7 @@ _HOMES = {
     "Pretext": "pretask.pretexts",
     "PretaskError": "pretask.errors",
     "RunConfig": "pretask.config.sections",
+    "check": "pretask.checks",
     "compare": "pretask.studies.compare",
     "configure": "pretask.config.files:from_flat",
     "create_backbone": "pretask.backbones",

@@ -39,6 +39,7 @@ _ADDED = {
     "fit": {
         "--device": "cpu", "--threads": "1", "--precision": "fp32", "--backbone": "resnet8", "--time": "10s",
     },
+    "check": {"--device": "cpu", "--threads": "1", "--backbone": "resnet8", "--time": "10s"},
     "evaluate": {"--device": "cpu"},
     "predict": {"--device": "cpu"},
     "explain": {"--device": "cpu", "--points": "40", "--count": "2"},

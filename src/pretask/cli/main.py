@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import cyclopts
 
-from pretask.cli import fitting, training, studies, models, machine  # isort: skip  # noqa: F401  (help lists them in this order)
+from pretask.cli import fitting, checking, training, studies, models, machine  # isort: skip  # noqa: F401  (help lists them in this order)
 from pretask.cli.app import app
 from pretask.cli.flags import bind_settings
 from pretask.errors import Interrupted, PretaskError, printable

@@ -78,7 +78,7 @@ def load_data(
     if fingerprint is not None and _latest and _latest[0][0] == fingerprint:
         return _latest[0][1]
     data = prepare(
-        _read(source, Path(root), download, labelled),
+        read_raw(source, Path(root), download, labelled),
         image_size=size,
         channels=channels,
         skip_bad=skip_bad,
@@ -148,7 +148,8 @@ def _return_table_memory() -> None:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
 
 
-def _read(source: Any, root: Path, download: bool, labelled: bool) -> RawData:
+def read_raw(source: Any, root: Path, download: bool, labelled: bool) -> RawData:
+    """Return what a reader finds at a source, before an image is looked at; see `load_data`."""
     if isinstance(source, (tuple, list, Mapping)) and not is_hub_object(source):
         return read_arrays(source)
     if is_hub_object(source):
