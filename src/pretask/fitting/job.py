@@ -19,6 +19,7 @@ from pretask.data import ImageData
 from pretask.errors import PretaskError
 from pretask.fitting.judging import judge, worth
 from pretask.fitting.plan import (
+    FEW_IMAGES,
     FEWEST_EPOCHS,
     LAST_SHARE,
     SHORTEST,
@@ -178,8 +179,8 @@ class Job:
     def _plan(self) -> None:
         """Measure what each network costs on this machine, and share out the time."""
         if _PLAN not in self.state:
-            images = len(self.data.train)
-            total = self.seconds or sensible_seconds(images)
+            total = self.seconds or sensible_seconds(len(self.data.train))
+            images = max(FEW_IMAGES, len(self.data.train))
             costs = self._costs(images, total)
             left = max(SHORTEST, total - self.state.spent - _END_SECONDS)
             pays = self.trainings.networks()
@@ -199,7 +200,7 @@ class Job:
                 _PLAN,
                 {
                     "seconds": total,
-                    "images": images,
+                    "images": len(self.data.train),
                     "costs": {c.network: cost for c, cost in costs.items()},
                     "overhead": overhead,
                     "race_ends": total - _END_SECONDS - left * LAST_SHARE,
@@ -272,7 +273,7 @@ class Job:
     def _score(self, candidate: Candidate, top1: float, seconds: float) -> float:
         """Return the share of right answers by which a candidate is chosen, with its handicap; below 0 if it failed."""
         plan = self.state[_PLAN]
-        epochs = seconds / (plan["costs"][candidate.network] * plan["images"])
+        epochs = seconds / (plan["costs"][candidate.network] * max(FEW_IMAGES, plan["images"]))
         return top1 if top1 < 0 else top1 + handicap(self.trainings.passes(candidate), epochs, plan["epochs"])
 
     def _round(self, number: int, of_round: dict[str, Any], arms: Sequence[Candidate]) -> dict[str, Any]:

@@ -36,6 +36,8 @@ LAST_SHARE = 1 - RACE_SHARE
 """Of the time for training: for the winner."""
 NETWORK_SHARE, MANY_TRIALS = 0.4, 6
 """Of the race: to choose a network, once the race has room for so many good trials."""
+FEW_IMAGES = 768
+"""As many are counted in an epoch at least, which makes 48 steps of the smallest batch: few images need more epochs."""
 FEWEST_EPOCHS, TUNED_EPOCHS = 8, 4
 """Passes over the images without which no network is worth a trial, and from which one with published weights pays."""
 GOOD_EPOCHS, LEAST_EPOCHS = 16, 8

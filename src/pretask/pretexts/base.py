@@ -78,6 +78,9 @@ class Pretext(nn.Module, ABC):
         """Say by which mean and deviation of each channel images are normalised behind the pretext.
 
         It is for pretexts that change values as if these were normalised already.
+
+        Args:
+            mean, std: one value per channel, in [0, 1] units.
         """
 
     def views(self, x: Tensor) -> Tensor:

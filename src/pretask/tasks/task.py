@@ -205,6 +205,9 @@ class Task(ABC, Generic[C, D, T]):
     def check_step(self, trainee: T) -> None:
         """Refuse a step of more images than there are, of more pieces than images, or of a single value per channel.
 
+        Args:
+            trainee: as built.
+
         Raises:
             PretaskError: see above.
         """

@@ -74,7 +74,7 @@ class ImageStore(ABC):
         """
 
     def brought(self, i: int, framing: Framing) -> Tensor:
-        """Return image `i` brought to a size: uint8 [C, H, W]; raises as `read` does."""
+        """Return image `i` brought to a size by a framing: uint8 [C, H, W]; raises as `read` does."""
         return framing.tensor(self.read(i))
 
     def fitted(self, i: int, size: tuple[int, int]) -> Tensor:
