@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,13 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from command_line import CommandLine, picture, picture_folder
 from pretask import tasks
 from pretask.config.files import from_flat
 from pretask.data import load_data
+from pretask.errors import PretaskError
 from pretask.evaluation.run import evaluate_run
 from pretask.explain import explain
+from pretask.training import loop
 from pretask.training.run_folder import RunFolder
 
 SETTINGS = {
@@ -221,6 +226,44 @@ def test_an_older_run_says_that_it_does_not_know_its_images(place: Path) -> None
     assert notes == ["runs/run does not know its images (an older version made it): they are split anew"]
 
 
+def test_a_run_of_an_older_version_is_resumed_from_its_relative_path(
+    place: Path, pretask: CommandLine
+) -> None:
+    run = RunFolder(place / "runs/run")
+    run.images.unlink()
+    run.config.write_text(run.config.read_text().replace(f"data: {place}/photos", "data: photos"))
+    assert "data: photos\n" in run.config.read_text()
+    assert "is finished" in pretask.well("train", "--resume", "runs/run")
+    with pytest.raises(PretaskError, match="was started with data = photos, now data = digits is asked"):
+        tasks.train(from_flat({**SETTINGS, "data": "digits", "runs": "runs"}))
+
+
+def test_a_stopped_run_goes_on_with_its_own_images(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos that are added, one larger, change neither its splits nor what it computes."""
+    settings = {**SETTINGS, "data": "photos", "runs": "runs", "epochs": 2, "checkpoint_steps": 1}
+    tasks.train(from_flat({**settings, "name": "whole"}))
+    save, calls = loop.save_snapshot, itertools.count(1)
+
+    def stop(*parts: object) -> None:
+        save(*parts)
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+
+    stopped = from_flat({**settings, "name": "stopped"})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "save_snapshot", stop)
+        tasks.train(stopped)
+    picture(place / "photos/cat/000.png", seed=77)
+    picture(place / "photos/dog/000.png", size=(40, 40), seed=78)
+    results = tasks.train(stopped)
+    assert "2 added" in results["data"]["notes"][-1]
+    whole, own = (load_file(f"runs/{name}/model.safetensors") for name in ("whole", "stopped"))
+    assert [name for name in whole if not torch.equal(whole[name], own[name])] == []
+    of_train(place, 1)[0].unlink()
+    with pytest.raises(PretaskError, match="1 of 14 train images are missing"):
+        tasks.train(stopped)
+
+
 def test_a_damaged_split_is_refused(place: Path, pretask: CommandLine) -> None:
     file = place / "runs/run/split.safetensors"
     content = bytearray(file.read_bytes())
@@ -248,7 +291,7 @@ def test_a_run_from_arrays_never_falls_back_on_another_data_set(
         Exception, match="runs/run was begun with other images than these objects: 29 of 29 train images"
     ):
         tasks.train(config, load_data((255 - images, labels)))
-    with pytest.raises(Exception, match="images have another label"):
+    with pytest.raises(PretaskError, match="images have another label"):
         tasks.train(config, load_data((images, 1 - labels)))
     assert tasks.train(config, load_data((images, labels)))["inferences"] == first["inferences"]
 

@@ -18,7 +18,7 @@ from pretask.config.files import AnyConfig, C, load_any_config, merge_for_resume
 from pretask.config.sections import SessionConfig
 from pretask.data import ImageData
 from pretask.data.identity import Identity
-from pretask.data.load import AT_HAND
+from pretask.data.load import AT_HAND, LEFT_ON_HUB, fixed_source
 from pretask.data.splits.classes import ClassSplit
 from pretask.errors import PretaskError
 from pretask.io.documents import read_sealed
@@ -81,10 +81,11 @@ class RunFolder:
             PretaskError: the folder holds a run of another configuration, or cannot be made.
         """
         if self.begun:
-            # Which images they are says more than where they lie.
-            moved = ("data",) if self.images.is_file() or config.data.data == AT_HAND else ()
-            free = (*free, *moved)
-            return merge_for_resume(config, load_any_config(self.config), self.path, free)
+            saved = load_any_config(self.config)
+            # Which images they are says more than where they lie. Older versions wrote no images, and relative paths.
+            if self.images.is_file() or _same_place(saved.data.data, config.data.data):
+                free = (*free, "data")
+            return merge_for_resume(config, saved, self.path, free)
         make_folder(self.path, "another --runs folder")
         return config
 
@@ -168,6 +169,11 @@ class RunFolder:
         """Remove what killed processes left half written."""
         for folder in (self.path, self.checkpoints.newest.parent):
             remove_unfinished(folder)
+
+
+def _same_place(saved: str, asked: str) -> bool:
+    """Whether data is the same, or cannot be told apart, where a run has written down none of its images."""
+    return asked == AT_HAND or (not saved.startswith(LEFT_ON_HUB) and fixed_source(saved) == asked)
 
 
 def run_name(session: SessionConfig, method: str, data: str) -> str:
