@@ -59,7 +59,19 @@ def test_any_shape_of_images_can_be_exported(tmp_path, channels, size):
     run = untrained_run(tmp_path / "run", channels=channels, size=size)
     folder = export_model(run, tmp_path / "export")
     assert torch.equal(answers(folder), answers(run))
-    assert f"{channels}x{size[0]}x{size[1]}" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert f"Unless it is {size[0]}x{size[1]} (height x width)" in card
+    assert f"torch.rand(1, {channels}, {size[0]}, {size[1]})" in card
+
+
+def test_names_are_no_commands_links_or_headings_of_the_card(tmp_path):
+    names = ("a\n# Big", "<script>x", "[l](http://x)", "great_dane", "\x1b[2J", "b\u2028c", "é | 1 < 2")
+    run = untrained_run(tmp_path / "run", classes=names)
+    text = (export_model(run, tmp_path / "export") / "README.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("Distinguishes 7 classes: ")]
+    assert line.endswith(
+        r": a\\n# Big, \<script>x, \[l\](http://x), great_dane, \\x1b\[2J, b\\u2028c, é \| 1 < 2."
+    )
 
 
 def test_the_folder_is_named_after_run_and_inference(tmp_path):

@@ -21,7 +21,8 @@ from pretask.training.run_folder import RunFolder
 
 _NAMED = 50
 """Classes that a card names."""
-_MARKS = re.compile(r"[\\`*\[\]<>|~!&#$]")
+_MARKS = re.compile(r"[\\`*\[\]|&$]|<(?=[A-Za-z/!?])|~(?=~)")
+"""What would be a link, a tag, a table, a formula or emphasis."""
 
 
 @as_guest()
