@@ -25,6 +25,7 @@ from pretask.data.load import read_raw
 from pretask.io.files import make_folder, write_atomically
 from pretask.reports.check_report import THUMBNAIL, thumbnail, write_check_report
 from pretask.training.display import say
+from pretask.training.guest import as_guest
 from pretask.training.run_folder import command_line, folder_name
 
 REPORT, TABLE = "check.html", "findings.csv"
@@ -32,6 +33,7 @@ SHOWN = 24
 """Findings of a kind that the page shows; the table has all."""
 
 
+@as_guest()
 def check(
     photos: str | Path,
     *,
