@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pretask.backbones import create_backbone
 from pretask.methods import METHODS, MethodParts, Trainee, create_method
-from pretask.methods.augmentation import Augmentation
 from pretask.methods.episodic import EpisodicMethod
+from pretask.methods.random_change import RandomChange
 from pretask.methods.strong_views import StrongViews
 from pretask.pretexts import create_pretexts
 from pretask.pretraining import OBJECTIVES, STRENGTHS, ObjectiveParts, create_objective, get_strength
@@ -82,7 +82,7 @@ def test_episodes(head: str) -> None:
     check(EpisodicMethod(network(), *STATISTICS.values(), head, ways=2, shots=3, pretexts=pretexts))
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {
+AUGMENTATIONS: dict[str, RandomChange] = {
     "strong": StrongViews(),
     **{name: RandomViews(get_strength(name), (SIDE, SIDE), 3) for name in STRENGTHS},
 }

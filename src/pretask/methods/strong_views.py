@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pretask.methods.augmentation import Augmentation
+from pretask.methods.random_change import RandomChange
 from pretask.pretexts.base import memory_format_of
 
 DRAWN = 2
@@ -22,7 +22,7 @@ GREY = 0.5
 """Of the square, and of what comes in from outside the image."""
 
 
-class StrongViews(Augmentation):
+class StrongViews(RandomChange):
     """Images [B, C, H, W] in [0, 1] → strongly changed ones.
 
     Two of 14 operations are drawn for each image, each with a strength of its own, and each is done every other time.
@@ -32,22 +32,29 @@ class StrongViews(Augmentation):
     """
 
     def change(self, images: Tensor) -> Tensor:
-        """Return a strong view of each image; see `Augmentation`."""
+        """Return a strong view of each image; see `RandomChange`."""
         views, count = images.clone(), len(images)
         for _ in range(DRAWN):
             chosen = torch.randint(len(OPERATIONS), (count,))
-            done = torch.rand(count) < SHARE
+            chosen[torch.rand(count) >= SHARE] = 0
             strength = torch.randint(1, LEVELS, (count,)) / LEVELS
-            sign = torch.randint(2, (count,)) * 2 - 1
-            for number, operation in enumerate(OPERATIONS.values()):
-                rows = (done & (chosen == number)).nonzero()[:, 0]
-                if len(rows):
-                    here = rows.to(images.device)
-                    drawn = [value[rows].to(images) for value in (strength, sign)]
-                    views[here] = operation(views[here], *drawn)
-        return cut_out(views, torch.rand(2, count).to(images.device)).contiguous(
-            memory_format=memory_format_of(images)
-        )
+            sign = torch.randint(2, (count,)) * 2.0 - 1
+            # Sorted by operation: then slices of one list, and no wait for the device to say who is concerned.
+            order = chosen.argsort(stable=True)
+            rows = _sent(order, images.device)
+            drawn = _sent(torch.stack((strength, sign))[:, order], images.device).to(images.dtype)
+            end = torch.bincount(chosen, minlength=len(OPERATIONS)).cumsum(0).tolist()
+            for number, operation in enumerate(list(OPERATIONS.values())[1:], 1):
+                part = slice(end[number - 1], end[number])
+                if part.start < part.stop:
+                    views[rows[part]] = operation(views[rows[part]], *drawn[:, part])
+        views = cut_out(views, _sent(torch.rand(2, count), images.device))
+        return views.contiguous(memory_format=memory_format_of(images))
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a small CPU tensor to the device without waiting for it."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 Operation = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -150,7 +157,7 @@ def _as_it_is(images: Tensor, strength: Tensor, sign: Tensor) -> Tensor:
     return images
 
 
-OPERATIONS: dict[str, Operation] = {
+OPERATIONS: dict[str, Operation] = {  # that which does nothing comes first
     "identity": _as_it_is,
     "autocontrast": partial(_stretched, name="autocontrast"),
     "equalize": partial(_stretched, name="equalize"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pretask.errors import import_extra, unknown_name
-from pretask.methods.augmentation import Augmentation
+from pretask.methods.random_change import RandomChange
 
 LARGEST_SMALL_IMAGE = 64
 
@@ -84,8 +84,8 @@ _RATIO = (3 / 4, 4 / 3)
 _BLUR_SIGMA = (0.1, 2.0)
 
 
-class RandomViews(Augmentation):
-    """Images [B, C, H, W] in [0, 1] → one random view of each; see `Augmentation`.
+class RandomViews(RandomChange):
+    """Images [B, C, H, W] in [0, 1] → one random view of each; see `RandomChange`.
 
     The draws come from torch's generator of the CPU, so that a resumed training makes the same views.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pretask.methods.base import uncompiled
 
 
-class Augmentation(nn.Module, ABC):
+class RandomChange(nn.Module, ABC):
     """Images [B, C, H, W] in [0, 1] → images of the same shape and range; what a step does to images at random.
 
     It computes in the precision of the images whatever the step around it does: autocast would round the places of
