@@ -23,6 +23,7 @@ SOURCES = {
     "lorot": LOROT,
     "gssl": GSSL,
     "lt-ce": LDAM,
+    "lt-cb-rw": LDAM,
     "lt-ldam-drw": LDAM,
     "adv": PGD,
     "fixmatch": FIXMATCH,
@@ -96,8 +97,11 @@ def method_of(name: str) -> tuple[str, str]:
     kind = name.removesuffix(f"-{data_of(name)}")
     if kind in ("lt-ce", "adv"):
         return "baseline", "cross_entropy"
-    if kind == "lt-ldam-drw":
-        return "baseline", "ldam-drw"
+    losses = {"ldam-drw": "ldam-drw", "cb-rw": "class-balanced"}
+    if kind.removeprefix("lt-") in losses:
+        return "baseline", losses[kind.removeprefix("lt-")]
+    if kind.startswith("lt-sla-sd-"):
+        return "sla-sd", losses.get(kind.removeprefix("lt-sla-sd-"), "cross_entropy")
     if kind.startswith("fixmatch"):
         return kind.replace("fixmatch-", "fixmatch+"), "cross_entropy"
     known = ("baseline", "da", "mt", "sla-sd", "sla", "ssfe", "lorot", "gssl-flip", "gssl-perm", "gssl")
