@@ -147,19 +147,19 @@ def test_flipped_labels_are_among_the_first_in_doubt(tmp_path):
     folder, flipped = tmp_path / "photos", set()
     for label, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
-        for i in range(30):
-            wrong = i < 3
+        for i in range(24):
+            wrong = i < 2
             texture(i, 1 - label if wrong else label, 16, 16).save(folder / name / f"{i}.png")
             flipped |= {f"{name}/{i}.png"} if wrong else set()
     config = from_flat({
-        "method": "baseline", "backbone": "resnet8", "epochs": 8, "batch_size": 16, "lr": 0.1, "device": "cpu",
+        "method": "baseline", "backbone": "resnet8", "epochs": 6, "batch_size": 16, "lr": 0.1, "device": "cpu",
         "threads": 1, "precision": "fp32",
     })  # fmt: skip
     found = check(folder, labels=True, seconds=600, to=tmp_path / "out", config=config)
     doubted = [row for row in found["findings"] if row["kind"] == "label in doubt"]
-    first = {row["file"] for row in doubted[:6]}
-    assert len(first & flipped) >= 5
-    assert len(doubted) <= 12
+    first = {row["file"] for row in doubted[:5]}
+    assert len(first & flipped) >= 3
+    assert len(doubted) <= 8
     assert all("looks like" in row["advice"] for row in doubted)
     assert "agree with" in found["labels"]
 

@@ -51,7 +51,9 @@ def likely_pairs(small: Tensor) -> Tensor:
     Args:
         small: uint8 [n, 64, 64].
     """
-    whole = torch.cat([_outline(rows) for rows in small.split(_ROWS)]) if len(small) else torch.zeros(0, 1)
+    whole = (
+        torch.cat([_outline(rows) for rows in torch.split(small, _ROWS)]) if len(small) else torch.zeros(0, 1)
+    )
     found = []
     for start in range(0, len(whole), _ROWS):
         rows = whole[start : start + _ROWS]
@@ -62,7 +64,7 @@ def likely_pairs(small: Tensor) -> Tensor:
         kept = values >= ALIKE_AT_ALL
         found.append(torch.stack([mine[:, None].expand_as(partners)[kept], partners[kept]], dim=1))
     pairs = torch.cat(found) if found else torch.zeros((0, 2), dtype=torch.int64)
-    return pairs.sort(dim=1).values.unique(dim=0) if len(pairs) else pairs  # type: ignore[no-untyped-call,no-any-return]
+    return pairs.sort(dim=1).values.unique(dim=0) if len(pairs) else pairs  # type: ignore[no-untyped-call]
 
 
 def _outline(small: Tensor) -> Tensor:
@@ -81,7 +83,7 @@ def agreement(small: Tensor, pairs: Tensor, side: int, cuts: Sequence[tuple[int,
         cuts: heights and widths, of `side`, that one picture may have within the other.
     """
     best = [torch.zeros(0)]
-    for part in pairs.split(_PAIRS):
+    for part in torch.split(pairs, _PAIRS):
         first, second = (small[part[:, k], None].float() for k in (0, 1))
         best.append(torch.maximum(_within(first, second, side, cuts), _within(second, first, side, cuts)))
     return torch.cat(best)

@@ -26,7 +26,7 @@ class Kind:
 
 UNREADABLE = Kind("unreadable", "mend or remove them; --skip-bad trains without", "")
 ODD_SIZE = Kind("odd size", "far from the rest: are they what they should be?", "side / median side")
-ODD_SHAPE = Kind("odd shape", "far from the rest: crop them, or leave them out", "width / height")
+ODD_SHAPE = Kind("odd shape", "far from the rest: crop them, or leave them out", "long side / short side")
 EMPTY = Kind("nearly empty", "one value almost everywhere: leave them out", "share of one value")
 DARK = Kind("very dark", "is anything to be seen? else leave them out", "grey value of the bright end")
 BRIGHT = Kind("very bright", "is anything to be seen? else leave them out", "grey value of the dark end")

@@ -28,13 +28,16 @@ from pretask.data.prepare import MEMORY_LIMIT, prepare
 from pretask.errors import import_extra
 from pretask.evaluation.accuracy import Accuracy
 from pretask.methods import load_classifier
+from pretask.tasks.foresee import seconds_per_image
 from pretask.training.data import largest_side
 from pretask.training.device import resolve_device
 
 FOLDS = 3
 """Parts of the pictures, each judged by a network that learned from the others."""
-NETWORK, SIDE = "resnet20", 48
-"""What judges where nothing else is asked for: the cheapest that `pretask fit` tries."""
+JUDGES = (("resnet8", 32, 1.0), ("resnet20", 32, 3.3), ("resnet20", 48, 7.5))
+"""What judges where no network is asked for: network, side of the pictures, cost of a picture in units of the first."""
+EPOCHS = 15
+"""Passes over the pictures without which a larger network is not taken."""
 FEWEST = 2 * FOLDS
 """Pictures of a class without which its labels are not judged."""
 BETTER = 0.1
@@ -91,7 +94,7 @@ def judge_labels(
         pictures: that are checked.
         good: those that can be read.
         sets: a number for each of `good`; pictures of one number are copies and stay in one fold.
-        config: of the trainings; where it leaves network and size open, `NETWORK` and `SIDE` are taken.
+        config: of the trainings; where it leaves the network open, the largest of `JUDGES` that the time allows.
         seconds: for all of it.
 
     Raises:
@@ -99,7 +102,7 @@ def judge_labels(
         PretaskError: as `pretask.train`.
     """
     cleanlab, started = import_cleanlab(), time.monotonic()
-    config, data = _prepared(pictures, good, config)
+    config, data = _prepared(pictures, good, config, seconds)
     folds = deal(data.train.labels, sets, config.session.seed)
     probabilities = np.zeros((len(good), data.num_classes))
     with TemporaryDirectory(prefix="pretask-check-") as place:
@@ -145,11 +148,11 @@ def _doubted(
     return found
 
 
-def _prepared(pictures: Pictures, good: Sequence[int], config: RunConfig) -> tuple[RunConfig, ImageData]:
+def _prepared(
+    pictures: Pictures, good: Sequence[int], config: RunConfig, seconds: float
+) -> tuple[RunConfig, ImageData]:
     """Return the configuration of the trainings, and the good pictures of all splits as train images."""
-    largest = largest_side(config)
-    if config.backbone.backbone == "auto" and not config.backbone.published:
-        config, largest = override(config, backbone=NETWORK), min(SIDE, largest)
+    is_open = config.backbone.backbone == "auto" and not config.backbone.published
     size, raw = config.data.image_size, pictures.raw
     chosen = torch.tensor(good)
     everything = LabelledImages(pictures.images.subset(chosen), pictures.labels[chosen])
@@ -159,11 +162,30 @@ def _prepared(pictures: Pictures, good: Sequence[int], config: RunConfig) -> tup
         channels=config.data.channels,
         skip_bad=False,
         memory_limit=MEMORY_LIMIT,
-        largest=largest,
+        largest=max(side for _, side, _ in JUDGES) if is_open else largest_side(config),
     )
+    if is_open:
+        network, side = _affordable(config, data, seconds)
+        config = override(config, backbone=network)
+        if size is None and max(data.image_size) > side:
+            data = replace(data, image_size=(side, side))
     augment = data.augment if config.data.augment == "auto" else config.data.augment
     decoded = in_memory(data.train, data.image_size, resolve_device(config.session.device), augment)
     return config, replace(data, train=decoded)
+
+
+def _affordable(config: RunConfig, data: ImageData, seconds: float) -> tuple[str, int]:
+    """Return the largest network, with its side, that passes over the pictures `EPOCHS` times within the time."""
+    first, side, _ = JUDGES[0]
+    size = (side, side) if max(data.image_size) > side else data.image_size
+    grey = (0.5,) * data.channels
+    noise = replace(data, image_size=size, mean=grey, std=grey)
+    task = tasks.Supervised.read(override(config, backbone=first), noise)
+    task.decide(resolve_device(config.session.device))
+    passes = (FOLDS - 1) * len(data.train) * EPOCHS * seconds_per_image(task, task.build())
+    paid = [judge for judge in JUDGES if judge[2] * passes <= (1 - _END_SHARE) * seconds]
+    network, side, _ = paid[-1] if paid else JUDGES[0]
+    return network, side
 
 
 def _answers(

@@ -102,7 +102,7 @@ def look(images: ImageStore, i: int) -> Look:
     header = images.header(i)
     pixels = images.read(i, (SIDE, SIDE)).permute(1, 2, 0).numpy()
     size = f"{header.height}x{header.width}x{pixels.shape[2]}".encode()
-    digest = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, key=size).digest()
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=size).digest()
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     grey = picture.convert("L")
     values = np.asarray(_at_most(grey, SIDE))

@@ -46,7 +46,7 @@ def odd_pictures(looks: Looks) -> Iterator[Finding]:
     if seen.sum() < FEWEST:
         return
     height, width = np.maximum(looks.height, 1), np.maximum(looks.width, 1)
-    side, shape = np.log2(height * width) / 2, np.log2(width / height)
+    side, shape = np.log2(height * width) / 2, np.abs(np.log2(width / height))
     size_off, shape_off = (_distance(values, seen) for values in (side, shape))
     far = seen & (np.abs(size_off) > _limit(size_off, seen, LEAST_SIZE, TIMES_SIZE))
     yield from _found(kinds.ODD_SIZE, far, -np.abs(size_off), 2**size_off)
