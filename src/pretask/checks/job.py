@@ -219,6 +219,6 @@ def _shown(one: Finding, pictures: Pictures) -> dict[str, Any]:
 def _thumbnail(pictures: Pictures, i: int) -> str:
     """Return a picture for the page, nothing where it cannot be read."""
     try:
-        return thumbnail(pictures.images.read(i, (THUMBNAIL, THUMBNAIL)))
+        return thumbnail(pictures.images.read(i))
     except UnreadableImageError:
         return ""

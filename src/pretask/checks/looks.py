@@ -100,7 +100,7 @@ def look(images: ImageStore, i: int) -> Look:
         UnreadableImageError: it cannot be decoded.
     """
     header = images.header(i)
-    pixels = images.read(i, (SIDE, SIDE)).permute(1, 2, 0).numpy()
+    pixels = images.read(i).permute(1, 2, 0).numpy()
     size = f"{header.height}x{header.width}x{pixels.shape[2]}".encode()
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=size).digest()
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
