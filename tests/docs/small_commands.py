@@ -156,12 +156,10 @@ class Folder:
         self.provided.add(name)
         run = self.stage / "library" / "runs" / name
         if not run.exists():
-            name, _, seed = name.rpartition("-seed")
-            method, data = name.rsplit("-", 1)
+            method, data = name.removesuffix("-seed0").rsplit("-", 1)
             command = "pretrain" if method in PRETRAINED else "train"
             size = [] if data == "digits" else ["--image-size", str(SIDE)]
-            settings = ["--data", data, "--method", method, "--seed", seed, *size]
-            self._call(small([command, *settings]), run.parents[1])
+            self._call(small([command, "--data", data, "--method", method, *size]), run.parents[1])
         return run
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from command_line import CommandLine, picture_folder, untrained_run
-from pretask.data import ArrayImages, ImageData, LabelledImages
+from pretask import tasks
+from pretask.data import ArrayImages, ImageData, LabelledImages, load_data
 from pretask.errors import PretaskError
 from pretask.evaluation import EVALUATORS
 from pretask.evaluation.comparators import corner_crops
@@ -84,14 +85,9 @@ def test_an_ensemble_is_the_mean_of_its_runs(tmp_path: Path, capsys, monkeypatch
     assert set(found["ensemble:members=b,c"]["inferences"]) == {"aggregated", "single"}
     together = found["ensemble:members=b,c"]["inferences"]["aggregated"]
     assert together["networks"] == 3
-    probabilities, labels = 0.0, None
+    probabilities, labels, data = 0.0, None, load_data("photos", image_size=(16, 16))
     for name in "abc":
-        evaluator = EVALUATORS.get("accuracy")()
-        from pretask.evaluation.run import for_heads, read_data
-        from pretask.methods import read_card
-
-        data = for_heads(read_data(Path(name), "photos", read_card(Path(name))), read_card(Path(name)), False)
-        answers = evaluator.predictions(load_classifier(Path(name), "aggregated"), data)
+        answers = EVALUATORS.get("accuracy")().predictions(load_classifier(Path(name), "aggregated"), data)
         probabilities, labels = probabilities + answers.logits.softmax(1) / 3, answers.labels
     assert together["loss"] == pytest.approx(F.nll_loss(probabilities.log(), labels).item(), rel=1e-4)
     assert together["top1"] == (probabilities.argmax(1) == labels).float().mean().item()
@@ -113,3 +109,16 @@ def test_an_ensemble_is_the_mean_of_its_runs(tmp_path: Path, capsys, monkeypatch
         PretaskError, match="needs other runs: type --protocol ensemble:members=runs/a,runs/b"
     ):
         EVALUATORS.get("ensemble")()
+
+
+def test_a_member_that_has_learned_the_test_images_is_refused(configure, tmp_path: Path) -> None:
+    data = str(picture_folder(tmp_path / "photos", count=20))
+    small = {"method": "baseline", "epochs": 1, "per_class": None, "data": data, "batch_size": 8}
+    for name, seed, split in (("run", 0, 0), ("same", 1, 0), ("other", 1, 1)):
+        tasks.train(configure(name=name, seed=seed, split_seed=split, **small))
+    found = evaluate_run(tmp_path / "run", protocols=[f"ensemble:members={tmp_path / 'same'}"])["protocols"]
+    assert next(iter(found.values()))["inferences"]["single"]["networks"] == 2
+    with pytest.raises(
+        PretaskError, match=r"test images are train images of .*other: .* the same --split-seed"
+    ):
+        evaluate_run(tmp_path / "run", protocols=[f"ensemble:members={tmp_path / 'other'}"])

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pretask.data.images.contents import copies_of
 from pretask.data.loaders.augmentation import get_augmentation, padding
 from pretask.errors import PretaskError
 from pretask.evaluation.accuracy import Accuracy
 from pretask.evaluation.base import EVALUATORS, Headline
 from pretask.methods import load_classifier, read_card
 from pretask.methods.classifier import Classifier
+from pretask.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pretask.data.images.containers import ImageData
@@ -141,7 +143,8 @@ class Ensemble(Accuracy):
         """Return what `Accuracy` does, and "networks", how many there are.
 
         Raises:
-            PretaskError: see `Accuracy`; a member that is no run, has other classes, or does not answer in this way.
+            PretaskError: see `Accuracy`; a member that is no run, has other classes, does not answer in this way, or
+                has learned from images of this split.
         """
         device = next(classifier.parameters()).device
         others = [self._member(Path(folder), classifier, data).to(device) for folder in self.members]
@@ -160,7 +163,21 @@ class Ensemble(Accuracy):
                 f"{folder} does not answer as this run does ({', '.join(card.inferences)}): give runs of one method, "
                 "or type --inference"
             )
+        self._refuse_learned(folder, data)
         return load_classifier(folder, ways[0], card)
+
+    def _refuse_learned(self, folder: Path, data: ImageData) -> None:
+        """Refuse a member that has learned from images that it is judged by, as another seed's splits may have it."""
+        run = RunFolder(folder)
+        known = run.known_images() if run.begun else None
+        if known is None or self.split == "train":
+            return
+        judged = self.images(data)
+        if copies := copies_of(judged.known_contents(), known.parts["train"].contents):
+            raise PretaskError(
+                f"{copies:,} of {len(judged):,} {self.split} images are train images of {folder}: train all members "
+                "with the same --split-seed"
+            )
 
     def headline(self, found: Mapping[str, Any]) -> Headline:
         """Return what `Accuracy` does, and the number of networks."""
