@@ -36,6 +36,7 @@ RUN_FILES = {
     "model.safetensors",
     "report.html",
     "results.json",
+    "split.safetensors",
 }
 
 
