@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -110,8 +111,6 @@ def test_large_files_are_told_apart(tmp_path: Path, place: int) -> None:
 
 
 def test_what_cannot_be_read_is_no_copy(tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "pipe.png")
     found = contents_of(FileImages(tmp_path, ["pipe.png", "missing.png"]))
     assert found.tolist() == [[0, 0], [0, 0]] and copy_groups(found) is None
