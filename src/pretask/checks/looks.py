@@ -17,7 +17,7 @@ from pretask.data.images.stores import ImageStore
 from pretask.data.parallel import map_indices
 
 SIDE = 128
-"""Pixels of the shorter side at which brightness and blur are measured; JPEGs are decoded no larger than needed."""
+"""Pixels of the shorter side, at most, at which brightness and blur are measured."""
 SMALL = 64
 """Side of the grey version that is kept of each picture."""
 MOST_COMPARED = 200_000
