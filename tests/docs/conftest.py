@@ -21,9 +21,9 @@ SMALL = "--backbone resnet8 --batch-size 8 --epochs 1 --device cpu --threads 1"
 
 
 def draw(path: Path, *shape: int) -> None:
-    """Save noise of shape (height, width) or (height, width, 3)."""
+    """Save noise of shape (height, width) or (height, width, 3); every path has its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(len(path.name)).integers(0, 256, shape, dtype=np.uint8)
+    noise = np.random.default_rng([*path.as_posix().encode()[-30:]]).integers(0, 256, shape, dtype=np.uint8)
     Image.fromarray(noise).save(path)
 
 
