@@ -356,7 +356,7 @@ def diverge_after(monkeypatch, step):
 
 def test_a_loss_of_nan_stops_the_run(pretask):
     with nothing_is_lost():
-        answer = pretask("train", *tiny(lr=1e38, warmup_epochs=0, name="new"))
+        answer = pretask("train", *tiny(lr=1e30, warmup_epochs=0, name="new"))
         answer.fault("nan", "--lr", "--clip-grad-norm 1")
     assert not Path("runs/new/results.json").exists()
     assert not Path("runs/new/model.safetensors").exists()
@@ -386,7 +386,7 @@ def _metrics(run):
 
 
 def test_a_run_that_never_got_anywhere_does_not_keep_its_name(pretask):
-    pretask("train", *tiny(lr=1e38, warmup_epochs=0, name="new")).fault("--lr")
+    pretask("train", *tiny(lr=1e30, warmup_epochs=0, name="new")).fault("--lr")
     assert pretask("train", *tiny(lr=0.1, name="new")).code == 0
 
 
