@@ -39,6 +39,11 @@ Validate = Callable[[T], dict[str, dict[str, Any]]]
 Save = Callable[[T, Path], None]
 """Writes what is kept of the method into a folder."""
 
+_MOST_MOMENTUM = 0.5
+"""Of batch norm, whose statistics are never of one batch alone."""
+_REACH = 10
+"""Batch norm's running statistics reach back over about one part in so many of a training's steps, if not over fewer."""
+
 
 def fit(
     method: T, loader: Loader, optim: OptimConfig, session: SessionConfig, folder: RunFolder,
@@ -71,6 +76,8 @@ def fit(
         position, meter = restore_snapshot(folder.checkpoints, weights, accelerator, partial(say, console))
     if accelerator.is_main_process:
         folder.truncate_metrics(position.epoch)
+    if not method.backbone.facts.pretrained:
+        follow_sooner(method, total)
     compile_method(method, session.compile)
     model: nn.Module = method if session.shard_weights else accelerator.prepare_model(method)
     head_start = HeadStart(
@@ -172,6 +179,17 @@ def fit(
         if any(agree(stop_requested())):
             raise _interrupted(position, total)
     return weights.last(), position
+
+
+def follow_sooner(method: nn.Module, steps: int) -> None:
+    """Let the running statistics of batch norm follow the weights in a training of few steps.
+
+    By 0.1 of each batch they would still hold what the network was at the start: in evaluation a network that has
+    learned its images then answers at random.
+    """
+    for module in method.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
+            module.momentum = max(module.momentum, min(_MOST_MOMENTUM, _REACH / steps))
 
 
 def _interrupted(position: Position, total: int) -> Interrupted:
