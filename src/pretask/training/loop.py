@@ -42,7 +42,7 @@ Save = Callable[[T, Path], None]
 _MOST_MOMENTUM = 0.5
 """Of batch norm, whose statistics are never of one batch alone."""
 _REACH = 10
-"""Batch norm's running statistics reach back over about one part in so many of a training's steps, if not over fewer."""
+"""Batch norm's running statistics reach back over one part in so many of a training's steps, if not over fewer."""
 
 
 def fit(
