@@ -8,7 +8,8 @@ from base64 import b64decode
 import torch
 from PIL import Image
 
-from pretask.reports.check_report import THUMBNAIL, thumbnail, write_check_report
+from pretask.reports.check_report import write_check_report
+from pretask.reports.html import THUMBNAIL, thumbnail
 
 
 def test_a_page_shows_findings_with_their_pictures(tmp_path, read_page):

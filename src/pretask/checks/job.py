@@ -23,7 +23,8 @@ from pretask.config.sections import RunConfig
 from pretask.data.images.decode import UnreadableImageError
 from pretask.data.load import read_raw
 from pretask.io.files import make_folder, write_atomically
-from pretask.reports.check_report import thumbnail, write_check_report
+from pretask.reports.check_report import write_check_report
+from pretask.reports.html import thumbnail
 from pretask.training.display import say
 from pretask.training.guest import as_guest
 from pretask.training.run_folder import command_line, folder_name

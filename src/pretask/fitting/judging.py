@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pretask.data import ImageData
-from pretask.data.fitting import fit as fit_image
 from pretask.evaluation.accuracy import Accuracy
 from pretask.evaluation.metrics import confused_pairs
 from pretask.methods import load_classifier
+from pretask.reports.html import THUMBNAIL, thumbnail
 from pretask.statistics import Difference, paired_share_difference, share_interval
 from pretask.training.run_folder import RunFolder
 
-WORST, PAIRS, OF_EACH_PAIR, THUMBNAIL = 24, 6, 6, 96
+WORST, PAIRS, OF_EACH_PAIR = 24, 6, 6
 CONTROL = "baseline"
 FEW_TO_JUDGE = 20
 MANY_EPOCHS = 60
@@ -57,7 +54,7 @@ def judge(folder: Path, data: ImageData, pictures: ImageData, device: torch.devi
             "truth": data.class_names[int(predictions.labels[i])],
             "answer": data.class_names[int(answers[i])],
             "probability": float(best[i]),
-            "picture": _thumbnail(test.images.fitted(i, (THUMBNAIL, THUMBNAIL))),
+            "picture": thumbnail(test.images.fitted(i, (THUMBNAIL, THUMBNAIL))),
         }
 
     pairs = []
@@ -150,14 +147,3 @@ def _right(run: Path, data: ImageData, device: torch.device) -> list[bool]:
     classifier = load_classifier(run, RunFolder(run).read_results()["default_inference"]).to(device)
     found = Accuracy("validation", device=device).predictions(classifier, data)
     return [bool(right) for right in (found.logits.argmax(1) == found.labels).tolist()]
-
-
-def _thumbnail(image: Tensor) -> str:
-    """Return uint8 [C, H, W] as the source of a small picture in a page."""
-    from PIL import Image
-
-    pixels = fit_image(image, (THUMBNAIL, THUMBNAIL)).permute(1, 2, 0).numpy()
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=70)
-    return f"data:image/webp;base64,{b64encode(stream.getvalue()).decode()}"

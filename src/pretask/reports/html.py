@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +17,11 @@ from pretask.io.files import write_atomically
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from torch import Tensor
 
 NOTHING = "–"
+THUMBNAIL = 96
+"""Pixels of the longer side of a small picture."""
 Html = Markup
 """Markup that is ready to be put into a page; any other string is text and gets escaped."""
 
@@ -156,3 +160,20 @@ def notice(text: str) -> Html:
 def page(title: str, *body: str) -> str:
     """Return a whole document."""
     return render("page.html", title=title, body=join(body))
+
+
+def thumbnail(pixels: Tensor, side: int = THUMBNAIL) -> str:
+    """Return an image as the source of a small picture in a page, the whole of it.
+
+    Args:
+        pixels: uint8 [C, H, W], C 1 or 3.
+        side: its longer one is no longer than this.
+    """
+    from PIL import Image
+
+    rows = pixels.permute(1, 2, 0).numpy()
+    picture = Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows)
+    picture.thumbnail((side, side))
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=70)
+    return f"data:image/webp;base64,{b64encode(stream.getvalue()).decode()}"
