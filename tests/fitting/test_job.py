@@ -126,3 +126,13 @@ def test_a_time_too_short_for_a_race_goes_into_one_training(
     assert found["winner"].endswith(", baseline")
     assert "not compared" in found["worth"]["words"]
     assert "too short to compare ways of learning, which would take" in capsys.readouterr().out
+
+
+def test_where_validation_images_are_few_of_all_they_calibrate_the_model(tmp_path: Path) -> None:
+    found = fit("digits", 10, config=small(tmp_path, validation=0.11), methods=("baseline",))
+    assert found["final"]["learn_from"] == "train"
+    card = read_json_object(Path(found["folder"]) / "model.json", "")
+    assert len(card["inferences"]["single"]["doubts"]) >= 50
+    assert "set" in predict(found["folder"], [_digit(tmp_path)], coverage=0.9)[0]
+    every = fit("digits", 10, config=small(tmp_path / "all", validation=0.2), methods=("baseline",))
+    assert every["final"]["learn_from"] == "all"

@@ -17,6 +17,7 @@ from pretask.config.files import override, to_flat
 from pretask.config.sections import RunConfig
 from pretask.data import ImageData
 from pretask.errors import PretaskError
+from pretask.evaluation.calibration import FEWEST_IMAGES
 from pretask.fitting.judging import judge, worth
 from pretask.fitting.plan import (
     FEW_IMAGES,
@@ -59,6 +60,8 @@ _END_SECONDS = 5.0
 """For reports and files, after the last training."""
 _SPARE = 1.1
 """How many times as many epochs as the time is expected to allow the last training may have."""
+_SPARED_SHARE = 0.12
+"""Of training and validation images, up to which the last training spares the latter: they calibrate the model."""
 _SET_UP_SECONDS = 1.5
 """What a trial takes at least beside its training and judging."""
 _LOOK_SHARE = 0.1
@@ -83,7 +86,8 @@ def fit(
     """Make the best classifier that the time allows, or resume a job that was stopped.
 
     Networks, sizes of images and ways of learning are tried on the training images and chosen on validation images;
-    the winner trains on both in the time that is left; the test images judge it once.
+    the winner trains in the time that is left, on both where validation images are many of all; else these calibrate
+    its probabilities. The test images judge it once.
 
     Args:
         data: what `load_data` takes.
@@ -354,28 +358,37 @@ class Job:
     # -- last training ----------------------------------------------------------------------------------------------
 
     def _train(self, winner: Candidate) -> None:
-        """Train the winner on training and validation images in the time that is left."""
+        """Train the winner in the time that is left, on the validation images too where these are many of all."""
         if _FINAL not in self.state:
             left = self.state[_PLAN]["seconds"] - self.state.spent - _END_SECONDS - self._test_seconds(winner)
             last_time = max(5.0, left)
-            images = len(self.data.train) + (0 if self.data.validation is None else len(self.data.validation))
+            images = len(self.data.train)
+            spared = self._judges >= FEWEST_IMAGES and self._judges <= _SPARED_SHARE * (images + self._judges)
+            images += 0 if spared else self._judges
             # The clock ends it: a few more epochs than there is time for cost nothing.
             epochs = math.ceil(_SPARE * last_time / (self._real_cost(winner) * images))
-            self.state.keep(_FINAL, {"winner": asdict(winner), "epochs": epochs, "seconds": last_time})
+            learn_from = "train" if spared else "all"
+            kept = {
+                "winner": asdict(winner),
+                "epochs": epochs,
+                "seconds": last_time,
+                "learn_from": learn_from,
+            }
+            self.state.keep(_FINAL, kept)
         final = self.state[_FINAL]
-        name = {"name": self.folder.name, "runs": str(self.folder.parent)}
         config = self.trainings.config(
             winner,
             epochs=final["epochs"],
             max_seconds=final["seconds"],
-            learn_from="all",
+            learn_from=final["learn_from"],
             selection="last",
-            **name,
+            name=self.folder.name,
+            runs=str(self.folder.parent),
         )
-        self._say(
-            "winner",
-            f"{winner.name}: trains on all images but the test images for {in_minutes(final['seconds'])}",
-        )
+        shown = "all images but the test images"
+        if final["learn_from"] == "train":
+            shown = "the training images (those of validation calibrate its probabilities)"
+        self._say("winner", f"{winner.name}: trains on {shown} for {in_minutes(final['seconds'])}")
         tasks.train(config, self.trainings.data(winner.image_size), self.console)
 
     def _cost(self, candidate: Candidate) -> float:
