@@ -85,8 +85,8 @@ def test_every_picture_is_answered_and_what_has_no_range_is_left_out(answers, ru
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_evaluation_answers_as_predict_does(run, answers, split):
     data, classifier = read_data(run, None, read_card(run)), load_classifier(run)
-    images = getattr(data, split).images
-    found = Accuracy(split, workers=0).predictions(classifier, data).logits.softmax(1)
+    images = getattr(data.images, split).images
+    found = Accuracy(split, workers=0).predictions(classifier, data.images).logits.softmax(1)
     for i, row in enumerate(found.tolist()):
         assert row == pytest.approx(answers[images.describe(i)], abs=1e-5), images.describe(i)
 

@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_run_leaves_behind(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
         "config.yaml", "environment.json", "metrics.jsonl", "last",
-        "model.safetensors", "model.json", "results.json", "report.html",
+        "model.safetensors", "split.safetensors", "model.json", "results.json", "report.html",
     }  # fmt: skip
     results, card = results_of(run), read_card(run)
     assert results["method"] == "trimix" and results["work_images"] == pytest.approx(

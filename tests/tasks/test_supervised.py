@@ -19,7 +19,7 @@ from pretask.methods import METHODS
 
 FILES = {
     "config.yaml", "environment.json", "metrics.jsonl", "last",
-    "model.safetensors", "model.json", "results.json", "report.html",
+    "model.safetensors", "split.safetensors", "model.json", "results.json", "report.html",
 }  # fmt: skip
 
 

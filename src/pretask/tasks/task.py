@@ -109,6 +109,7 @@ class Task(ABC, Generic[C, D, T]):
         Raises:
             PretaskError: settings that do not suit this kind, the data or the device.
         """
+        self._check_start()
         settled = self.settle()
         self.decided = (*self.images.decisions, *settled)
         self.config = override(self.config, **{made.key: made.value for made in settled})
@@ -158,15 +159,9 @@ class Task(ABC, Generic[C, D, T]):
         """Return the network for images of the data's size and channels.
 
         Raises:
-            PretaskError: several starting points, a run to start from whose backbone is another, or weights that do not
-                fit.
+            PretaskError: a run to start from whose backbone is another, or weights that do not fit.
         """
         asked = self.config.backbone
-        starts = {"--init": asked.init, "--pretrained": asked.pretrained or None, "--weights": asked.weights}
-        given = [flag for flag, value in starts.items() if value is not None]
-        if len(given) > 1:
-            number = "two" if len(given) == 2 else "three"
-            raise PretaskError(f"{' and '.join(given)} are {number} starting points: type one of them")
         with nullcontext() if asked.init is None else room_of(asked.init):
             backbone = create_backbone(
                 self._backbone_name(),
@@ -185,6 +180,15 @@ class Task(ABC, Generic[C, D, T]):
         """Return the mean and standard deviation of pixels: those of a backbone's published weights, or the data's."""
         facts = backbone.facts
         return (facts.mean, facts.std) if facts.mean else (self.images.mean, self.images.std)
+
+    def _check_start(self) -> None:
+        """Refuse several starting points."""
+        asked = self.config.backbone
+        starts = {"--init": asked.init, "--pretrained": asked.pretrained or None, "--weights": asked.weights}
+        given = [flag for flag, value in starts.items() if value is not None]
+        if len(given) > 1:
+            number = "two" if len(given) == 2 else "three"
+            raise PretaskError(f"{' and '.join(given)} are {number} starting points: type one of them")
 
     def _backbone_name(self) -> str:
         """Return the backbone asked for; where none is named, that of the run to start from, or one for the size."""
