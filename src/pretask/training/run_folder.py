@@ -82,8 +82,8 @@ class RunFolder:
         """
         if self.begun:
             saved = load_any_config(self.config)
-            # Which images they are says more than where they lie, but a set on the Hub is a commit. Older versions wrote
-            # no images, and relative paths.
+            # Which images they are says more than where they lie, but a set on the Hub is a commit. Older versions
+            # wrote no images, and relative paths.
             elsewhere = self.images.is_file() and not str(saved.data.data).startswith("hf:")
             if elsewhere or _same_place(saved.data.data, config.data.data):
                 free = (*free, "data")
