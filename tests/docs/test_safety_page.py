@@ -34,7 +34,11 @@ def number(text: str) -> int | None:
 def test_bounds():
     told = {of: number(most) for of, most in rows(DOCS / "safety.md", "of")}
     assert {of: count for of, count in told.items() if count is not None} == BOUNDS
-    assert [of for of, count in told.items() if count is None] == ["the arrays of an `.npz` file, unpacked"]
+    assert [of for of, count in told.items() if count is None] == [
+        "the arrays of an `.npz` file, unpacked",
+        "a network that a `model.json` names",
+        "a network to train",
+    ]
 
 
 def test_formats_and_lengths():

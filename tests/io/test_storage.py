@@ -69,7 +69,7 @@ def test_a_disk_that_cannot_be_written_is_left_alone(disk, capsys):
     mount("-o", "remount,ro", str(disk.resolve()))
     before = snapshot(disk)
     train(capsys, runs=disk, name="new").fault("cannot make disk/new", "Read-only file system", "--runs")
-    train(capsys, runs=disk, name="begun").fault("cannot write disk/begun", "Read-only file system", "--runs")
+    train(capsys, runs=disk, name="begun").fault("disk/begun", "Read-only file system", "--runs")
     pretask = CommandLine(capsys)
     pretask("export", disk / "done", disk / "out").fault("disk/out", "Read-only file system")
     pretask("compare", *tiny(runs=disk, name="study", methods=("baseline",))).fault("Read-only file system")
