@@ -58,7 +58,7 @@ _BY_TIME = ("epochs", "steps", "max_seconds", "learn_from", "test", "selection",
 """Settings of a training that a job makes itself."""
 _END_SECONDS = 5.0
 """For reports and files, after the last training."""
-_SPARE = 1.1
+_SPARE = 1.5
 """How many times as many epochs as the time is expected to allow the last training may have."""
 _SPARED_SHARE = 0.12
 """Of training and validation images, up to which the last training spares the latter: they calibrate the model."""
@@ -197,8 +197,9 @@ class Job:
             if not judged:
                 networks, ways = networks[:1], ways[:1]
             race = plan_race(networks, ways, cost * images, left, overhead)
-            if not race.rounds:
-                epochs /= LAST_SHARE
+            if not race.rounds:  # then the last training has all of the time
+                networks = affordable(costs, [pays[c] for c in costs], images, left)[:1]
+                epochs = left / (costs[networks[0]] * images)
                 ways = likeliest_first(list(self.variants), epochs)[:1]
             self.state.keep(
                 _PLAN,
@@ -208,7 +209,7 @@ class Job:
                     "costs": {c.network: cost for c, cost in costs.items()},
                     "overhead": overhead,
                     "race_ends": total - _END_SECONDS - left * LAST_SHARE,
-                    "networks": [asdict(c) for c in race.networks],
+                    "networks": [asdict(c) for c in (race.networks if race.rounds else networks)],
                     "ways": race.ways if race.rounds else ways,
                     "epochs": epochs,
                     "rounds": [asdict(r) for r in race.rounds],
