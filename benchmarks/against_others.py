@@ -11,7 +11,6 @@ Finished rows are not made again. `--python fastai=PATH` names an interpreter in
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -21,6 +20,8 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+
+import rows
 
 TOOLS = ("pretask", "fastai", "ultralytics")
 COLUMNS = ("tool", "version", "folder", "minutes", "seed", "top1", "n", "seconds", "note")
@@ -149,7 +150,7 @@ def main() -> None:
         one(tool, Path(folder), float(minutes), int(seed))
         return
     interpreters = dict(entry.split("=", 1) for entry in asked.python)
-    known = list(csv.DictReader(asked.out.open())) if asked.out.exists() else []
+    known = rows.read(asked.out)
     done = {(row["tool"], row["folder"], float(row["minutes"]), int(row["seed"])) for row in known}
     for minutes in asked.minutes:
         for seed in range(asked.seeds):
@@ -185,12 +186,7 @@ def _add(tool: str, folder: Path, minutes: float, seed: int, python: str, out: P
     if done.returncode:
         raise SystemExit(f"{tool} on {folder.name} failed:\n{done.stderr[-2000:]}")
     row = json.loads(done.stdout.strip().splitlines()[-1])
-    new = not out.exists()
-    with out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    rows.append(out, COLUMNS, row)
     print(
         f"{tool:<12}{folder.name:<10}{minutes:>5g} min  seed {seed}  {100 * row['top1']:.1f} %  ({row['note']})",
         flush=True,

@@ -11,10 +11,11 @@ regret is the best candidate's mean less the winner's. Finished trainings are no
 from __future__ import annotations
 
 import argparse
-import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import rows
 
 from pretask import tasks
 from pretask.config.files import from_flat, override
@@ -53,14 +54,14 @@ def main() -> None:
     device = resolve_device(base.session.device)
     variants = {variant.name: variant for variant in parse_variants(ways, base)}
     trainings = Trainings(base, variants, None, device)
-    known = list(csv.DictReader(asked.out.open())) if asked.out.exists() else []
+    known: list[dict[str, Any]] = [*rows.read(asked.out)]
     done = {(row["job"], row["candidate"], row["seed"]) for row in known}
     for seed in range(asked.seeds):
         for candidate in candidates(state):
             if (asked.job.name, candidate.name, str(seed)) not in done:
                 row = train(trainings, candidate, seed, state["final"], asked.job)
                 known.append(row)
-                add(row, asked.out)
+                rows.append(asked.out, COLUMNS, row)
     show([row for row in known if row["job"] == asked.job.name], candidates(state)[0].name)
 
 
@@ -85,20 +86,10 @@ def train(
     return dict(zip(COLUMNS, found, strict=True))
 
 
-def add(row: dict[str, Any], out: Path) -> None:
-    """Append a row to the file."""
-    new = not out.exists()
-    with out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def show(rows: list[dict[str, Any]], winner: str) -> None:
+def show(made: list[dict[str, Any]], winner: str) -> None:
     """Print mean and standard deviation of every candidate, and the regret."""
     of: dict[str, list[float]] = {}
-    for row in rows:
+    for row in made:
         of.setdefault(row["candidate"], []).append(100 * float(row["top1"]))
     found = {name: mean_std(values) for name, values in of.items()}
     for name, (mean, std) in sorted(found.items(), key=lambda entry: -entry[1][0]):
