@@ -49,7 +49,8 @@ class Accuracy(SplitEvaluator):
     def headline(self, found: Mapping[str, Any]) -> Headline:
         """Return the shares of right answers, and the calibration error."""
         titles = {"balanced": "balanced", "many": "many", "medium": "medium", "few": "few", "ece": "ECE"}
-        titles["ece_uncalibrated"] = "ECE before calibration"
+        if found.get("temperature", 1) != 1:
+            titles["ece_uncalibrated"] = "ECE before calibration"
         top = ("top-1", found["top1"], "%"), (f"top-{found['top5_k']}", found["top5"], "%")
         return [*top, *((title, found.get(key), "%") for key, title in titles.items())]
 
