@@ -20,7 +20,6 @@ from pretask.errors import PretaskError
 from pretask.evaluation.calibration import FEWEST_IMAGES
 from pretask.fitting.judging import judge, worth
 from pretask.fitting.plan import (
-    FEW_IMAGES,
     FEWEST_EPOCHS,
     LAST_SHARE,
     SHORTEST,
@@ -28,6 +27,7 @@ from pretask.fitting.plan import (
     Candidate,
     affordable,
     chosen,
+    counted,
     handicap,
     likeliest_first,
     plan_race,
@@ -184,7 +184,7 @@ class Job:
         """Measure what each network costs on this machine, and share out the time."""
         if _PLAN not in self.state:
             total = self.seconds or sensible_seconds(len(self.data.train))
-            images = max(FEW_IMAGES, len(self.data.train))
+            images = counted(len(self.data.train))
             costs = self._costs(images, total)
             left = max(SHORTEST, total - self.state.spent - _END_SECONDS)
             pays = self.trainings.networks()
@@ -278,7 +278,7 @@ class Job:
     def _score(self, candidate: Candidate, top1: float, seconds: float) -> float:
         """Return the share of right answers by which a candidate is chosen, with its handicap; below 0 if it failed."""
         plan = self.state[_PLAN]
-        epochs = seconds / (plan["costs"][candidate.network] * max(FEW_IMAGES, plan["images"]))
+        epochs = seconds / (plan["costs"][candidate.network] * counted(plan["images"]))
         return top1 if top1 < 0 else top1 + handicap(self.trainings.passes(candidate), epochs, plan["epochs"])
 
     def _round(self, number: int, of_round: dict[str, Any], arms: Sequence[Candidate]) -> dict[str, Any]:
@@ -288,7 +288,7 @@ class Job:
         """
         phase, begun = f"round{number}", f"begun{number}"
         if begun not in self.state:
-            self.state.keep(begun, self._seconds_left(number, len(arms)))
+            self.state.keep(begun, self._seconds_left(number))
         seconds: float = self.state[begun]
         if phase not in self.state and not seconds:
             self._say("race", f"round {number + 1}, {of_round['stage']}: left out, its time is over")
@@ -297,9 +297,8 @@ class Job:
             self._say("race", f"round {number + 1}, {of_round['stage']}: {len(arms)} x {seconds:.0f} s")
             configs = {c: self._trial_config(number, seconds, c) for c in arms}
             started = clock.time()
-            by_size = sorted(
-                configs, key=lambda c: c.image_size or 0
-            )  # so that images are decoded once for a size
+            # So that images are decoded once for a size.
+            by_size = sorted(configs, key=lambda c: c.image_size or 0)
             trials = [self._trial(configs[c]) for c in by_size]
             failures = execute(trials, self.executor, self.folder, self.console)
             overhead = (clock.time() - started) / len(arms) - seconds
@@ -316,7 +315,7 @@ class Job:
         result: dict[str, Any] = self.state[phase]["found"]
         return result
 
-    def _seconds_left(self, number: int, arms: int) -> float:
+    def _seconds_left(self, number: int) -> float:
         """Return how long each trial of a round may train: as planned, or less where the race is late.
 
         It is 0 where it would be less than half of what was planned, which would say too little.
@@ -330,7 +329,7 @@ class Job:
         left: float = plan["race_ends"] - self.state.spent
         planned: float = rounds[number]["seconds"]
         shares = [(float(r["seconds"]) + overhead) * r["arms"] for r in rounds[number:]]
-        seconds: float = left * shares[0] / sum(shares) / arms - overhead
+        seconds: float = left * shares[0] / sum(shares) / rounds[number]["arms"] - overhead
         return min(planned, seconds) if seconds >= planned / 2 else 0.0
 
     def _trial_config(self, number: int, seconds: float, candidate: Candidate) -> RunConfig:

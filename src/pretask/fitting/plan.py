@@ -142,6 +142,11 @@ def halving(stage: str, arms: int, seconds: float, shortest: float, overhead: fl
     return made
 
 
+def counted(images: int) -> int:
+    """Return how many images an epoch is counted as; see `FEW_IMAGES`."""
+    return max(FEW_IMAGES, images)
+
+
 def affordable(
     costs: Mapping[Candidate, float], enough: Sequence[float], images: int, seconds: float
 ) -> list[Candidate]:
