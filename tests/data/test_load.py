@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -268,3 +269,13 @@ def test_every_source_says_what_it_is():
 def test_the_package_imports_without_torch():
     code = "import sys, pretask.data; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_data_at_another_size_are_augmented_as_if_read_at_it():
+    pixels = torch.randint(256, (8, 3, 96, 96), dtype=torch.uint8)
+    whole = load_data((pixels, torch.arange(8) % 2))
+    for size in (32, 96):
+        read = load_data((pixels, torch.arange(8) % 2), image_size=size)
+        assert load_data(whole, image_size=size).augment == read.augment, size
+    own = replace(whole, augment="none")
+    assert load_data(own, image_size=32).augment == "none"

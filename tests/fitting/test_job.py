@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from command_line import picture_folder, results_of
@@ -31,8 +32,15 @@ def short_trials(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pretask.fitting.job._END_SECONDS", 1.0)
 
 
+def still_clock(patch: pytest.MonkeyPatch) -> None:
+    """Let no time pass for the plan, and trainings cost what they cost on an idle machine, however busy this one is."""
+    patch.setattr("pretask.fitting.state.State.spent", property(lambda self: self.before))
+    patch.setattr("pretask.fitting.trainings.seconds_per_image", lambda task, trainee: 1e-5)
+
+
 def test_a_job_makes_a_model_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short_trials(monkeypatch)
+    still_clock(monkeypatch)
     found = fit("digits", 12, config=small(tmp_path), methods=("baseline", "sla-fast"))
     folder = Path(found["folder"])
     limit = found["final"]["seconds"]
@@ -84,6 +92,7 @@ def _quick(command: list[str]) -> None:
     """Run a command that races in trials of a fraction of a second."""
     with pytest.MonkeyPatch.context() as patch:
         short_trials(patch)
+        still_clock(patch)
         main(command)
 
 
@@ -126,6 +135,25 @@ def test_a_time_too_short_for_a_race_goes_into_one_training(
     assert found["winner"].endswith(", baseline")
     assert "not compared" in found["worth"]["words"]
     assert "too short to compare ways of learning, which would take" in capsys.readouterr().out
+
+
+def test_as_many_threads_are_taken_as_are_quickest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretask.fitting.job.available_threads", lambda: 4)
+    # As on a machine whose other CPUs have other work.
+    monkeypatch.setattr(
+        "pretask.fitting.trainings.seconds_per_image",
+        lambda task, trainee: {4: 2e-3, 2: 1e-3, 1: 1.5e-3}[torch.get_num_threads()],
+    )
+    before = torch.get_num_threads()
+    found = fit("digits", 10, config=small(tmp_path / "open", threads=None), methods=("baseline",))
+    assert set(found["plan"]["threads"].values()) == {2}
+    assert set(found["plan"]["costs"].values()) == {1e-3}
+    settings = (Path(found["folder"]) / "config.yaml").read_text()
+    assert "threads: 2\n" in settings
+    assert torch.get_num_threads() == before
+    asked = fit("digits", 10, config=small(tmp_path / "asked"), methods=("baseline",))
+    assert set(asked["plan"]["threads"].values()) == {None}
+    assert "threads: 1\n" in (Path(asked["folder"]) / "config.yaml").read_text()
 
 
 def test_where_validation_images_are_few_of_all_they_calibrate_the_model(tmp_path: Path) -> None:

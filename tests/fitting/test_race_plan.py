@@ -63,12 +63,14 @@ def test_the_likeliest_network_is_the_most_expensive_that_can_be_trained_long_en
         Candidate(name, 48, "sla-fast"): cost
         for name, cost in (("a", 1e-4), ("b", 1e-3), ("c", 1e-2), ("d", 1.0))
     }
-    enough = [0, 25, 5, 60]
+    enough = [8, 25, 20, 60]
     found = affordable(costs, enough, images=1_000, seconds=60.0)
     assert [candidate.backbone for candidate in found] == ["b", "a"]  # b 60 epochs, a 600, c 6, d none
     found = affordable(costs, enough, images=1_000, seconds=600.0)
     assert [candidate.backbone for candidate in found] == ["c", "b", "a"]  # d has less than an epoch
     assert [c.backbone for c in affordable(costs, enough, images=10**7, seconds=60.0)] == ["a"]
+    tuned = affordable(costs, [4] * 4, images=1_000, seconds=60.0)  # published weights pay from few epochs
+    assert [candidate.backbone for candidate in tuned] == ["c", "b", "a"]
 
 
 def test_self_supervision_is_likelier_the_longer_the_training() -> None:

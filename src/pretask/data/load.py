@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pretask.data.images.containers import SPLITS, ImageData, RawData
+from pretask.data.loaders.augmentation import recommended_augment
 from pretask.data.prepare import LARGEST, MEMORY_LIMIT, SMALLEST, prepare
 from pretask.data.readers import KINDS, read_path
 from pretask.data.readers.arrays import read_arrays
@@ -102,11 +103,14 @@ def load_data(
 
 
 def _adapted(data: ImageData, size: tuple[int, int] | None, channels: int | None) -> ImageData:
-    """Return data at a size and with channels, each as it is where None."""
+    """Return data at a size and with channels, each as it is where None; the usual augmentation follows the size."""
     given = {"image_size": size, "channels": channels}
     decided = tuple(decision for decision in data.decisions if given.get(decision.key) is None)
     if size is not None and size != data.image_size:
-        data = replace(data, image_size=size, decisions=decided)
+        augment, flip = data.augment, data.channels == 3
+        if augment == recommended_augment(data.image_size, flip):
+            augment = recommended_augment(size, flip)
+        data = replace(data, image_size=size, augment=augment, decisions=decided)
     if channels in (None, data.channels):
         return data
     converted = {

@@ -20,7 +20,6 @@ from pretask.errors import PretaskError
 from pretask.evaluation.calibration import FEWEST_IMAGES
 from pretask.fitting.judging import judge, worth
 from pretask.fitting.plan import (
-    FEWEST_EPOCHS,
     LAST_SHARE,
     SHORTEST,
     WAYS,
@@ -28,13 +27,14 @@ from pretask.fitting.plan import (
     affordable,
     chosen,
     counted,
+    fewest_epochs,
     handicap,
     likeliest_first,
     plan_race,
     sensible_seconds,
 )
 from pretask.fitting.state import State
-from pretask.fitting.trainings import Trainings
+from pretask.fitting.trainings import Cost, Trainings
 from pretask.io.files import make_folder
 from pretask.io.locks import held
 from pretask.reports.fit_report import race_table, write_fit_report
@@ -46,7 +46,7 @@ from pretask.studies.plan import parse_variants
 from pretask.studies.trials import LOCKS, Trial
 from pretask.tasks.foresee import FORWARD_SHARE
 from pretask.training.data import fix_version
-from pretask.training.device import resolve_device, resolve_precision
+from pretask.training.device import available_threads, prepare_host, resolve_device, resolve_precision
 from pretask.training.display import in_minutes, say
 from pretask.training.guest import as_guest
 from pretask.training.run_folder import RunFolder, describe_environment, folder_name
@@ -131,9 +131,11 @@ class Job:
         self.seconds, self.started = seconds, started
         self.executor = create_executor(execution, asked.session.device)
         self.device = resolve_device(asked.session.device)
+        self.threads, self.all_threads = asked.session.threads or self.executor.threads, available_threads()
 
     def run(self, given: ImageData | None) -> dict[str, Any]:
         """Do all phases that are not done; see `fit`."""
+        prepare_host(self.threads, self.device)
         self.trainings = Trainings(self.asked, self.variants, given, self.device)
         session = self.asked.session
         self.folder = Path(session.runs) / folder_name(session.name, f"fit-{self.trainings.raw.name}")
@@ -147,6 +149,7 @@ class Job:
             self._look()
             self._plan()
             winner = self._race()
+            prepare_host(self._last_threads(winner), self.device)
             self._train(winner)
             return self._end(winner)
 
@@ -185,7 +188,8 @@ class Job:
         if _PLAN not in self.state:
             total = self.seconds or sensible_seconds(len(self.data.train))
             images = counted(len(self.data.train))
-            costs = self._costs(images, total)
+            measured = self._costs(images, total)
+            costs = {candidate: cost.seconds for candidate, cost in measured.items()}
             left = max(SHORTEST, total - self.state.spent - _END_SECONDS)
             pays = self.trainings.networks()
             networks = affordable(costs, [pays[c] for c in costs], images, left * LAST_SHARE)
@@ -207,6 +211,7 @@ class Job:
                     "seconds": total,
                     "images": len(self.data.train),
                     "costs": {c.network: cost for c, cost in costs.items()},
+                    "threads": {c.network: cost.threads for c, cost in measured.items()},
                     "overhead": overhead,
                     "race_ends": total - _END_SECONDS - left * LAST_SHARE,
                     "networks": [asdict(c) for c in (race.networks if race.rounds else networks)],
@@ -219,7 +224,11 @@ class Job:
         plan = self.state[_PLAN]
         by_images = "" if self.seconds else f", chosen for {plan['images']:,} images (--time changes it)"
         self._say("time", f"{in_minutes(plan['seconds'])}{by_images}")
-        names = ", ".join(Candidate(**c).network for c in plan["networks"])
+        networks = [Candidate(**c) for c in plan["networks"]]
+        threads = self._threads(networks[0])
+        if self.threads is None and threads is not None and threads < self.all_threads:
+            self._say("decided", f"threads {threads}: a step takes longer with all {self.all_threads}")
+        names = ", ".join(c.network for c in networks)
         if plan["rounds"]:
             self._say("plan", f"networks to try: {names}; ways of learning: {', '.join(plan['ways'])}")
             return
@@ -229,12 +238,13 @@ class Job:
             why = f"too short to compare ways of learning, which would take {longer} in all"
         self._say("plan", f"{why}: {names}, {plan['ways'][0]} is trained")
 
-    def _costs(self, images: int, total: float) -> dict[Candidate, float]:
-        """Return the seconds that networks take for an image, the cheapest first, until they are too expensive."""
-        costs: dict[Candidate, float] = {}
-        for candidate in self.trainings.networks():
-            costs[candidate] = self.trainings.image_seconds(candidate)
-            too_much = costs[candidate] * images * FEWEST_EPOCHS > total * LAST_SHARE
+    def _costs(self, images: int, total: float) -> dict[Candidate, Cost]:
+        """Return what networks cost, the cheapest first, until they are too expensive."""
+        costs: dict[Candidate, Cost] = {}
+        threads = self.all_threads if self.threads is None else None
+        for candidate, epochs in self.trainings.networks().items():
+            costs[candidate] = self.trainings.cost(candidate, threads)
+            too_much = costs[candidate].seconds * images * fewest_epochs(epochs) > total * LAST_SHARE
             if too_much or self.state.spent > _LOOK_SHARE * total:
                 break
         return costs
@@ -341,6 +351,7 @@ class Job:
             max_seconds=seconds,
             test=False,
             eval_every=max(1, round(epochs / _CURVE_POINTS)),
+            threads=self._threads(candidate),
             name=f"round{number + 1}-{candidate.folder}",
             runs=str(self.folder / RACE),
         )
@@ -382,6 +393,7 @@ class Job:
             max_seconds=final["seconds"],
             learn_from=final["learn_from"],
             selection="last",
+            threads=self._last_threads(winner),
             name=self.folder.name,
             runs=str(self.folder.parent),
         )
@@ -395,6 +407,15 @@ class Job:
         """Return about the seconds that a candidate takes for an image in training, as measured before the race."""
         of_network: float = self.state[_PLAN]["costs"][candidate.network]
         return of_network * self.trainings.passes(candidate)
+
+    def _threads(self, candidate: Candidate) -> int | None:
+        """Return with how many threads a trial of a candidate is made; None where it does not matter."""
+        quickest: int | None = self.state[_PLAN]["threads"][candidate.network]
+        return self.threads or quickest
+
+    def _last_threads(self, winner: Candidate) -> int | None:
+        """Return with how many threads the last training is made, which is alone in this process."""
+        return self._threads(winner) if self.executor.in_process else self.all_threads
 
     def _real_cost(self, winner: Candidate) -> float:
         """Return the seconds for an image in the winner's longest trial; without one, what was measured before."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pretask.errors import PretaskError
 
 NETWORKS = (
-    ("resnet20", 48, 0),
+    ("resnet20", 48, 8),
     ("wrn-16-2", 48, 25),
     ("wrn-16-2", 64, 60),
     ("wrn-16-4", 64, 60),
@@ -39,7 +39,8 @@ NETWORK_SHARE, MANY_TRIALS = 0.4, 6
 FEW_IMAGES = 768
 """As many are counted in an epoch at least, which makes 48 steps of the smallest batch: few images need more epochs."""
 FEWEST_EPOCHS, TUNED_EPOCHS = 8, 4
-"""Passes over the images without which no network is worth a trial, and from which one with published weights pays."""
+"""Passes over the images without which no network is worth a trial, unless it pays from fewer, as one with published
+weights does."""
 GOOD_EPOCHS, LEAST_EPOCHS = 16, 8
 """Passes over the images (plain ones: a way of learning that costs twice makes half as many) that a good trial has, and
 without which a trial says nothing of longer trainings."""
@@ -147,13 +148,18 @@ def counted(images: int) -> int:
     return max(FEW_IMAGES, images)
 
 
+def fewest_epochs(pays: float) -> float:
+    """Return the passes over the images without which a network that pays from so many is not worth a trial."""
+    return min(pays, FEWEST_EPOCHS)
+
+
 def affordable(
     costs: Mapping[Candidate, float], enough: Sequence[float], images: int, seconds: float
 ) -> list[Candidate]:
     """Return which networks are worth a trial, the likeliest first.
 
     The most expensive that can pass over the images often enough to pay comes first, then its neighbours in cost; those
-    that cannot `FEWEST_EPOCHS` times are left out, unless none can.
+    that cannot so often as to be worth a trial are left out, unless none can.
 
     Args:
         costs: seconds of each for one image, the cheapest first.
@@ -164,7 +170,8 @@ def affordable(
     epochs = {candidate: seconds / (cost * images) for candidate, cost in costs.items()}
     pays = [candidate for candidate, least in zip(costs, enough, strict=False) if epochs[candidate] >= least]
     first = list(costs).index(pays[-1]) if pays else 0
-    possible = [candidate for candidate in costs if epochs[candidate] >= FEWEST_EPOCHS] or list(costs)[:1]
+    worth = [c for c, pay in zip(costs, enough, strict=False) if epochs[c] >= fewest_epochs(pay)]
+    possible = worth or list(costs)[:1]
     places = {candidate: abs(list(costs).index(candidate) - first) for candidate in possible}
     return sorted(possible, key=lambda candidate: (places[candidate], costs[candidate]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 
 from pretask.config.files import override
 from pretask.config.sections import RunConfig
-from pretask.data import ImageData
+from pretask.data import ImageData, load_data
 from pretask.data.images.containers import LabelledImages
 from pretask.data.loaders.loader import in_memory
 from pretask.fitting.plan import LARGEST, NETWORKS, TUNED_EPOCHS, TUNED_SIZES, Candidate
@@ -19,6 +19,22 @@ from pretask.studies.plan import Variant
 from pretask.tasks import Supervised
 from pretask.tasks.foresee import seconds_per_image
 from pretask.training.data import same_images, unsplit_data
+
+FASTER = 0.95
+"""Of the time with more threads, at most which fewer threads take where they are chosen."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What training costs.
+
+    Attributes:
+        seconds: for an image.
+        threads: with so many threads; None where their number was not chosen.
+    """
+
+    seconds: float
+    threads: int | None
 
 
 class Trainings:
@@ -44,21 +60,15 @@ class Trainings:
         self.base, self.variants, self.given, self.device = base, variants, given, device
         self.raw = unsplit_data(base, LARGEST) if given is None else given
         self._sized: dict[int | None, ImageData] = {}
-        self._folder: Path | None = None
 
     def begin(self, folder: Path) -> None:
         """Take the images that the job in a folder began with; see `same_images`."""
-        self._folder, self.raw = folder, same_images(self.base, self.raw, folder, new=True)
+        self.raw = same_images(self.base, self.raw, folder, new=True)
 
     def data(self, size: int | None) -> ImageData:
         """Return the data at a size (None for the images' own), unsplit and decoded; one size is kept at a time."""
         if size not in self._sized:
-            data = self.raw
-            if size is not None:
-                data = unsplit_data(override(self.base, image_size=size)) if self.given is None else self.raw
-                if self._folder is not None:
-                    data = same_images(override(self.base, image_size=size), data, self._folder)
-                data = replace(data, image_size=(size, size))
+            data = self.raw if size is None else load_data(self.raw, image_size=size)
             self._sized = {size: self._decoded(data)}
         return self._sized[size]
 
@@ -115,10 +125,27 @@ class Trainings:
             config = override(config, backbone=candidate.backbone)
         return override(config, **more)
 
-    def image_seconds(self, candidate: Candidate) -> float:
-        """Return about what an image costs in a training of a candidate, in seconds, measured on noise."""
+    def cost(self, candidate: Candidate, threads: int | None) -> Cost:
+        """Return about what an image costs in a training of a candidate, measured on noise.
+
+        Args:
+            candidate: whose network is measured.
+            threads: at most, where fewer may be faster: all, then half of them, as long as that is faster. Where other
+                work has a CPU, one thread that waits for it holds up all others. None leaves their number as it is.
+        """
         task = self._on_noise(candidate)
-        return seconds_per_image(task, task.make())
+        model = task.make()
+        if threads is None or self.device.type != "cpu":
+            return Cost(seconds_per_image(task, model), None)
+        best: Cost | None = None
+        while threads:
+            torch.set_num_threads(threads)
+            found = Cost(seconds_per_image(task, model), threads)
+            if best is not None and found.seconds > FASTER * best.seconds:
+                break
+            best, threads = found, threads // 2
+        assert best is not None
+        return best
 
     def passes(self, candidate: Candidate) -> float:
         """Return what an image costs a candidate, in forward and backward passes of its network."""

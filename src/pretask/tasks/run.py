@@ -248,7 +248,8 @@ def _machine_line(
     if asked.compile == "auto":
         where = "with weights shared out" if session.shard_weights else f"on a {'GPU' if on_gpu else 'CPU'}"
         compiled += f" (the default {where})"
+    threads = torch.get_num_threads()
     return (
-        f"machine   {accelerator.device}, {torch.get_num_threads()} threads, {precision}, {compiled}, "
+        f"machine   {accelerator.device}, {threads} thread{'s'[: threads != 1]}, {precision}, {compiled}, "
         f"{loader.kind} loader ({loader.nbytes / 1e6:.0f} MB on the device)"
     )
