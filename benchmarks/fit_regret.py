@@ -59,22 +59,24 @@ def main() -> None:
     for seed in range(asked.seeds):
         for candidate in candidates(state):
             if (asked.job.name, candidate.name, str(seed)) not in done:
-                row = train(trainings, candidate, seed, state["final"], asked.job)
+                row = train(trainings, candidate, seed, state, asked.job)
                 known.append(row)
                 rows.append(asked.out, COLUMNS, row)
     show([row for row in known if row["job"] == asked.job.name], candidates(state)[0].name)
 
 
 def train(
-    trainings: Trainings, candidate: Candidate, seed: int, final: dict[str, Any], job: Path
+    trainings: Trainings, candidate: Candidate, seed: int, state: dict[str, Any], job: Path
 ) -> dict[str, Any]:
     """Train a candidate for as long as the winner had, and return its row."""
+    final, threads = state["final"], state["plan"]["threads"]
     config = trainings.config(
         candidate,
         epochs=1000,
         max_seconds=final["seconds"],
-        learn_from="all",
+        learn_from=final["learn_from"],
         selection="last",
+        threads=threads[candidate.network] or trainings.base.session.threads,
         seed=seed,
         split_seed=split_seed(trainings.base),
         name=f"{candidate.folder}-seed{seed}",
