@@ -69,14 +69,14 @@ def train(
     trainings: Trainings, candidate: Candidate, seed: int, state: dict[str, Any], job: Path
 ) -> dict[str, Any]:
     """Train a candidate for as long as the winner had, and return its row."""
-    final, threads = state["final"], state["plan"]["threads"]
+    final = state["final"]
     config = trainings.config(
         candidate,
         epochs=1000,
         max_seconds=final["seconds"],
         learn_from=final["learn_from"],
         selection="last",
-        threads=threads[candidate.network] or trainings.base.session.threads,
+        threads=final["threads"],
         seed=seed,
         split_seed=split_seed(trainings.base),
         name=f"{candidate.folder}-seed{seed}",

@@ -58,12 +58,14 @@ _BY_TIME = ("epochs", "steps", "max_seconds", "learn_from", "test", "selection",
 """Settings of a training that a job makes itself."""
 _END_SECONDS = 5.0
 """For reports and files, after the last training."""
-_SPARE = 1.5
+_SHORTEST_LAST = 5.0
+"""Seconds that the last training has at least, however late it is."""
+_SPARE = 3
 """How many times as many epochs as the time is expected to allow the last training may have."""
 _SPARED_SHARE = 0.12
 """Of training and validation images, up to which the last training spares the latter: they calibrate the model."""
 _SET_UP_SECONDS = 1.5
-"""What a trial takes at least beside its training and judging."""
+"""What a training takes at least beside its steps and judging."""
 _LOOK_SHARE = 0.1
 """Of the time, after which no more networks are measured."""
 _PLENTY = 10
@@ -149,7 +151,6 @@ class Job:
             self._look()
             self._plan()
             winner = self._race()
-            prepare_host(self._last_threads(winner), self.device)
             self._train(winner)
             return self._end(winner)
 
@@ -370,9 +371,11 @@ class Job:
 
     def _train(self, winner: Candidate) -> None:
         """Train the winner in the time that is left, on the validation images too where these are many of all."""
+        data = self.trainings.data(winner.image_size)  # decoded before the time that is left is counted
         if _FINAL not in self.state:
-            left = self.state[_PLAN]["seconds"] - self.state.spent - _END_SECONDS - self._test_seconds(winner)
-            last_time = max(5.0, left)
+            threads = self._last_threads(winner)
+            left = self.state[_PLAN]["seconds"] - self.state.spent - _SET_UP_SECONDS - _END_SECONDS
+            last_time = max(_SHORTEST_LAST, left - self._test_seconds(winner))
             images = len(self.data.train)
             spared = self._judges >= FEWEST_IMAGES and self._judges <= _SPARED_SHARE * (images + self._judges)
             images += 0 if spared else self._judges
@@ -384,6 +387,7 @@ class Job:
                 "epochs": epochs,
                 "seconds": last_time,
                 "learn_from": learn_from,
+                "threads": threads,
             }
             self.state.keep(_FINAL, kept)
         final = self.state[_FINAL]
@@ -393,7 +397,7 @@ class Job:
             max_seconds=final["seconds"],
             learn_from=final["learn_from"],
             selection="last",
-            threads=self._last_threads(winner),
+            threads=final["threads"],
             name=self.folder.name,
             runs=str(self.folder.parent),
         )
@@ -401,7 +405,8 @@ class Job:
         if final["learn_from"] == "train":
             shown = "the training images (those of validation calibrate its probabilities)"
         self._say("winner", f"{winner.name}: trains on {shown} for {in_minutes(final['seconds'])}")
-        tasks.train(config, self.trainings.data(winner.image_size), self.console)
+        prepare_host(final["threads"], self.device)
+        tasks.train(config, data, self.console)
 
     def _cost(self, candidate: Candidate) -> float:
         """Return about the seconds that a candidate takes for an image in training, as measured before the race."""
@@ -415,7 +420,9 @@ class Job:
 
     def _last_threads(self, winner: Candidate) -> int | None:
         """Return with how many threads the last training is made, which is alone in this process."""
-        return self._threads(winner) if self.executor.in_process else self.all_threads
+        if self.executor.in_process or self.asked.session.threads is not None:
+            return self._threads(winner)
+        return self.trainings.cost(winner, self.all_threads).threads
 
     def _real_cost(self, winner: Candidate) -> float:
         """Return the seconds for an image in the winner's longest trial; without one, what was measured before."""
